@@ -1,0 +1,67 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""Loads the backbones an XEmoGPT is put together from: image tower, audio tower, LLM."""
+
+import os
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+from transformers.configuration_utils import PreTrainedConfig
+from transformers.modeling_utils import PreTrainedModel
+from transformers.models.clip.modeling_clip import CLIPVisionModel
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+from transformers.utils import logging
+
+
+def load_vision(source: Any, dtype: torch.dtype | None) -> PreTrainedModel:
+    if isinstance(source, (str, os.PathLike)):
+        kind = AutoConfig.from_pretrained(source).model_type
+        source = _load(CLIPVisionModel if kind in ("clip", "clip_vision_model") else AutoModel, source, dtype)
+    elif isinstance(source, PreTrainedConfig):
+        source = AutoModel.from_config(getattr(source, "vision_config", source), dtype=dtype)
+    return source.vision_model if hasattr(source.config, "vision_config") else source  # of a composite: its image half
+
+
+def load_audio(source: Any, dtype: torch.dtype | None) -> PreTrainedModel:
+    if isinstance(source, (str, os.PathLike)):
+        source = _load(AutoModel, source, dtype)
+    elif isinstance(source, PreTrainedConfig):
+        source = AutoModel.from_config(source, dtype=dtype)
+    whole_whisper = source.config.model_type == "whisper" and not isinstance(source, WhisperEncoder)
+    return source.get_encoder() if whole_whisper else source
+
+
+def load_text(source: Any, dtype: torch.dtype | None) -> PreTrainedModel:
+    if isinstance(source, (str, os.PathLike)):
+        return _load(AutoModelForCausalLM, source, dtype)
+    if isinstance(source, PreTrainedConfig):
+        return AutoModelForCausalLM.from_config(source, dtype=dtype)
+    if source.get_output_embeddings() is None:
+        raise ValueError(f"text must be a causal LM with its head, not a bare {type(source).__name__}")
+    return source
+
+
+def _load(loader: Any, source: "str | os.PathLike", dtype: torch.dtype | None) -> PreTrainedModel:
+    """Loads a backbone; unused parts of its checkpoint (CLIP's text tower) are fine, missing weights are not."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        model, info = loader.from_pretrained(source, dtype=dtype or "auto", output_loading_info=True)
+    finally:
+        logging.set_verbosity(verbosity)
+    if info["missing_keys"]:
+        names = sorted(info["missing_keys"])
+        raise ValueError(f"{source} lacks {len(names)} weights of a {type(model).__name__}: {', '.join(names[:5])}")
+    return model
+
+
+def pad_token_id(text: PreTrainedModel) -> int | None:
+    for config in (text.generation_config, text.config):
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+            value = getattr(config, name, None)
+            if value is not None:
+                return value[0] if isinstance(value, (list, tuple)) else value
+    return None
+
+
+__all__ = ["load_audio", "load_text", "load_vision", "pad_token_id"]

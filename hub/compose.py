@@ -1,0 +1,98 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""Puts an XEmoGPT model folder together from backbones: folders, Hub ids or loaded parts.
+
+    xemogpt compose --vision openai/clip-vit-large-patch14 --audio TencentGameMate/chinese-hubert-large \
+        --text Qwen/Qwen3-4B --out xemogpt-4b
+
+Bridges, projectors and cue heads of the result are untrained, and its configuration says so.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+
+def compose(
+    vision: Any,
+    audio: Any,
+    text: Any,
+    out: str | os.PathLike,
+    *,
+    dtype: Any = None,
+    tokenizer: Any = None,
+    image_processor: Any = None,
+    feature_extractor: Any = None,
+    processor_kwargs: dict[str, Any] | None = None,
+    **config_kwargs: Any,
+) -> Path:
+    """Writes a model folder with weights, processor and code.
+
+    Args:
+        vision, audio, text: as in `XEmoGPTForConditionalGeneration.from_backbones`.
+        out: the folder to write; it must not exist or be empty.
+        dtype: of all weights, e.g. `torch.bfloat16` or `"bfloat16"`; default: each part as it comes.
+        tokenizer, image_processor, feature_extractor: needed where the part is not a folder or Hub id.
+        processor_kwargs: further arguments of `XEmoGPTProcessor`.
+        config_kwargs: further fields of `XEmoGPTConfig`.
+
+    Returns:
+        The folder.
+    """
+    import torch
+    from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoTokenizer
+
+    from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
+    from xemogpt.processing_xemogpt import XEmoGPTProcessor
+
+    out = empty_folder(out)
+    if isinstance(dtype, str):
+        dtype = torch_dtype(dtype)
+
+    def part(given: Any, loader: Any, source: Any, name: str, of: str) -> Any:
+        if given is not None:
+            return given
+        if not isinstance(source, (str, os.PathLike)):
+            raise ValueError(f"{of} is not a folder or Hub id: pass its {name}")
+        return loader.from_pretrained(source)
+
+    tokenizer = part(tokenizer, AutoTokenizer, text, "tokenizer", "text")
+    image_processor = part(image_processor, AutoImageProcessor, vision, "image_processor", "vision")
+    feature_extractor = part(feature_extractor, AutoFeatureExtractor, audio, "feature_extractor", "audio")
+    model = XEmoGPTForConditionalGeneration.from_backbones(vision, audio, text, dtype=dtype, **config_kwargs)
+    processor = XEmoGPTProcessor.build(
+        tokenizer, image_processor, feature_extractor, model.config.audio_config, **processor_kwargs or {}
+    )
+    use_processor_tokens(model, processor)
+    if isinstance(dtype, torch.dtype):
+        model.to(dtype)
+    model.save_pretrained(out)
+    processor.save_pretrained(out)
+    return out
+
+
+def use_processor_tokens(model: Any, processor: Any) -> None:
+    """Makes a model use the placeholder and padding ids of its processor's tokenizer."""
+    ids = [processor.video_token_id, processor.audio_token_id]
+    model.config.video_token_id, model.config.audio_token_id = ids
+    model.generation_config.suppress_tokens = ids
+    model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
+
+
+def empty_folder(path: str | os.PathLike) -> Path:
+    """Creates `path`; refuses one that holds anything, so that no checkpoint is half overwritten."""
+    folder = Path(path)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} exists and is not empty; choose another --out or remove it")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def torch_dtype(name: str) -> Any:
+    """`"bfloat16"`, `"bf16"`, `"float16"`, ... -> the torch dtype."""
+    import torch
+
+    aliases = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
+    dtype = getattr(torch, aliases.get(name, name), None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"unknown dtype {name!r}; use bfloat16, float16 or float32")
+    return dtype

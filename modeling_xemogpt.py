@@ -1,0 +1,658 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""XEmoGPT: explains the emotion in a clip from visual and audio cues (arXiv 2602.05496, section III).
+
+`XEmoGPTModel.forward` shows the whole path: frozen tower -> bridge -> linear projector -> one LLM token per frame and
+per audio step -> LLM, with the modality gradient gate in between. The bridges are in `bridges_xemogpt.py`.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModel, AutoTokenizer, GenerationConfig
+from transformers import initialization as init
+from transformers.cache_utils import Cache
+from transformers.configuration_utils import PreTrainedConfig
+from transformers.generation import GenerationMixin, LogitsProcessorList
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
+from transformers.modeling_utils import PreTrainedModel, slice_logits_to_keep
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+from transformers.utils import can_return_tuple, is_torchdynamo_compiling, logging, torch_compilable_check
+
+from .backbones_xemogpt import load_audio, load_text, load_vision, pad_token_id
+from .bridges_xemogpt import (
+    AudioCueHead,
+    AudioEmotionalCueBridge,
+    VideoCueHead,
+    VideoEmotionalCueBridge,
+    XEmoGPTCueOutput,
+)
+from .configuration_xemogpt import XEmoGPTConfig
+
+logger = logging.get_logger(__name__)
+
+VIDEO_TOKEN, AUDIO_TOKEN = "<|video_pad|>", "<|audio_pad|>"
+AUDIO_INPUTS = ("input_values", "input_values_mask", "input_features", "input_features_mask")
+OWN_PARTS = (
+    "video_bridge",
+    "audio_bridge",
+    "video_projector",
+    "audio_projector",
+    "video_cue_head",
+    "audio_cue_head",
+)
+
+
+@dataclass
+class XEmoGPTAudioFeatures(BaseModelOutputWithPooling):
+    """`last_hidden_state` H_a (N, l_a, d_a), `pooler_output` Z_a (N, l_a, d), both zero at padding.
+
+    `attention_mask` (N, l_a) bool marks the real audio steps; None says that all are.
+    """
+
+    attention_mask: torch.BoolTensor | None = None
+
+
+@dataclass
+class XEmoGPTModelOutputWithPast(BaseModelOutputWithPast):
+    """Adds the LLM tokens of the media: `video_hidden_states` (N_v, T, d), `audio_hidden_states` (N_a, l_a, d)."""
+
+    video_hidden_states: torch.FloatTensor | None = None
+    audio_hidden_states: torch.FloatTensor | None = None
+
+
+@dataclass
+class XEmoGPTCausalLMOutputWithPast(CausalLMOutputWithPast):
+    """Adds the LLM tokens of the media: `video_hidden_states` (N_v, T, d), `audio_hidden_states` (N_a, l_a, d)."""
+
+    video_hidden_states: torch.FloatTensor | None = None
+    audio_hidden_states: torch.FloatTensor | None = None
+
+
+class XEmoGPTPreTrainedModel(PreTrainedModel):
+    config: XEmoGPTConfig
+    config_class = XEmoGPTConfig
+    base_model_prefix = "model"
+    input_modalities = ("video", "audio", "text")
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["VideoEmotionalCueBridge", "AudioEmotionalCueBridge"]  # noqa: RUF012
+    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
+    _supports_flash_attn = True
+    _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_compile_fullgraph = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, VideoEmotionalCueBridge):
+            init.normal_(module.position_embedding, mean=0.0, std=0.02)
+        elif isinstance(module, VideoCueHead):
+            init.normal_(module.attention_vector, mean=0.0, std=0.02)
+            init.normal_(module.mask_token, mean=0.0, std=0.02)
+        if isinstance(module, (VideoCueHead, AudioCueHead)):
+            init.constant_(module.logit_scale, 2.6592)  # ln(1 / .07), CLIP's start
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As `PreTrainedModel.from_pretrained`; the frozen towers are frozen again, which loading forgets."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model.freeze_towers()
+        return loaded
+
+    def freeze_towers(self) -> None:
+        """Takes the towers out of training, no gradient and eval mode for good, if `config.freeze_towers`."""
+        if self.config.freeze_towers:
+            for tower in (self.base_model.vision_tower, self.base_model.audio_tower):
+                tower.requires_grad_(False)
+                tower.eval()
+
+    def train(self, mode: bool = True) -> "XEmoGPTPreTrainedModel":
+        """Frozen towers stay in eval mode: HuBERT in train mode masks and drops at random."""
+        super().train(mode)
+        if self.config.freeze_towers and hasattr(self, "model" if self.base_model is not self else "vision_tower"):
+            self.base_model.vision_tower.eval()
+            self.base_model.audio_tower.eval()
+        return self
+
+
+class XEmoGPTModel(XEmoGPTPreTrainedModel):
+    """Towers, bridges, projectors, cue heads and the LLM without its language modelling head."""
+
+    def __init__(self, config: XEmoGPTConfig):
+        super().__init__(config)
+        width = config.text_config.hidden_size
+        self.vision_tower = AutoModel.from_config(config.vision_config)
+        self.audio_tower = (  # AutoModel would add Whisper's decoder
+            WhisperEncoder(config.audio_config)
+            if config.audio_config.model_type == "whisper"
+            else AutoModel.from_config(config.audio_config)
+        )
+        for bridge in (config.video_bridge_config, config.audio_bridge_config):  # no sub-models
+            bridge._attn_implementation = bridge._attn_implementation or config._attn_implementation
+        self.video_bridge = VideoEmotionalCueBridge(config.video_bridge_config, config.num_frames)
+        self.audio_bridge = AudioEmotionalCueBridge(config.audio_bridge_config)
+        self.video_projector = nn.Linear(config.video_bridge_config.hidden_size, width)
+        self.audio_projector = nn.Linear(config.audio_bridge_config.hidden_size, width)
+        self.video_cue_head = VideoCueHead(config)
+        self.audio_cue_head = AudioCueHead(config)
+        self.language_model = AutoModel.from_config(config.text_config)
+        self.post_init()
+        self.freeze_towers()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.language_model.set_input_embeddings(value)
+
+    def _tower_grad(self) -> torch.set_grad_enabled:
+        return torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_towers)
+
+    @can_return_tuple
+    def get_video_features(self, pixel_values_videos: torch.FloatTensor, **kwargs: Any) -> BaseModelOutputWithPooling:
+        """Frames (N, T, 3, H, W) -> `last_hidden_state` H_v (N, T, d_v) and `pooler_output` Z_v (N, T, d)."""
+        if pixel_values_videos.ndim != 5:
+            raise ValueError(
+                f"pixel_values_videos must be (videos, frames, 3, H, W), got {tuple(pixel_values_videos.shape)}"
+            )
+        num_videos, num_frames = pixel_values_videos.shape[:2]
+        with self._tower_grad():
+            outputs = self.vision_tower(pixel_values_videos.flatten(0, 1).to(self.vision_tower.dtype), **kwargs)
+        if self.config.vision_feature == "class":  # the raw class token, before any final norm or projection
+            frame_features = outputs.last_hidden_state[:, 0]
+        else:
+            frame_features = outputs.pooler_output.flatten(1)
+        hidden_states = self.video_bridge(frame_features.unflatten(0, (num_videos, num_frames)))
+        return BaseModelOutputWithPooling(
+            last_hidden_state=hidden_states,
+            pooler_output=self.video_projector(hidden_states),
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    @can_return_tuple
+    def get_audio_features(
+        self,
+        input_values: torch.FloatTensor | None = None,
+        input_values_mask: torch.Tensor | None = None,
+        input_features: torch.FloatTensor | None = None,
+        input_features_mask: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> XEmoGPTAudioFeatures:
+        """Waveforms (N, L) at 16 kHz or log-mel (N, mels, frames) -> H_a (N, l_a, d_a) and Z_a (N, l_a, d).
+
+        The tower sees the padded batch as given. One of the group-norm kind (HuBERT-base) lets padding leak into the
+        features of shorter clips; `forward` and `generate` therefore give it one clip at a time.
+        """
+        if (input_values is None) == (input_features is None):
+            raise ValueError("pass either input_values (waveform towers) or input_features (Whisper)")
+        with self._tower_grad():
+            if self.config.audio_config.model_type == "whisper":
+                if input_features is None:
+                    raise ValueError("this model's audio tower is Whisper: pass input_features, not input_values")
+                outputs, mask = self._whisper(input_features, input_features_mask, **kwargs)
+            elif input_values is None:
+                raise ValueError("this model's audio tower reads waveforms: pass input_values, not input_features")
+            else:
+                outputs = self.audio_tower(
+                    input_values.to(self.audio_tower.dtype), attention_mask=input_values_mask, **kwargs
+                )
+                mask = None
+                if input_values_mask is not None:
+                    lengths = self.audio_tower._get_feat_extract_output_lengths(input_values_mask.sum(-1))
+                    mask = _length_mask(lengths, outputs.last_hidden_state.shape[1])
+        audio_features = outputs.last_hidden_state
+        if mask is not None:
+            audio_features = audio_features * mask.unsqueeze(-1).to(audio_features.dtype)
+        hidden_states = self.audio_bridge(audio_features, mask)
+        projected = self.audio_projector(hidden_states)
+        if mask is not None:  # the projector's bias would otherwise fill the padding
+            projected = projected * mask.unsqueeze(-1).to(projected.dtype)
+        return XEmoGPTAudioFeatures(
+            last_hidden_state=hidden_states,
+            pooler_output=projected,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            attention_mask=mask,
+        )
+
+    def _whisper(
+        self, features: torch.Tensor, mask: torch.Tensor | None, **kwargs: Any
+    ) -> tuple[BaseModelOutputWithPooling, torch.Tensor | None]:
+        """Whisper's encoder on clips shorter than its thirty seconds: positions cut to the clip, padding masked.
+
+        Its own forward refuses any length but thirty seconds and attends to the silence that fills them up.
+        """
+        tower, steps_mask = self.audio_tower, None
+        hidden_states = features.to(tower.dtype)  # (N, mels, frames)
+        if mask is not None:  # zero padding after each convolution, so that a padded clip equals the clip alone
+            hidden_states = hidden_states * mask.unsqueeze(1).to(hidden_states.dtype)
+        hidden_states = nn.functional.gelu(tower.conv1(hidden_states))
+        if mask is not None:
+            hidden_states = hidden_states * mask.unsqueeze(1).to(hidden_states.dtype)
+        hidden_states = nn.functional.gelu(tower.conv2(hidden_states)).transpose(1, 2)  # (N, l_a, d_a)
+        num_steps = hidden_states.shape[1]
+        if num_steps > tower.max_source_positions:
+            raise ValueError(
+                f"{num_steps} audio steps exceed the Whisper encoder's {tower.max_source_positions}; cut the audio"
+            )
+        hidden_states = hidden_states + tower.embed_positions.weight[:num_steps]
+        if mask is not None:
+            steps_mask = _length_mask((mask.sum(-1) - 1) // 2 + 1, num_steps)
+        attention_mask = create_bidirectional_mask(
+            config=tower.config, inputs_embeds=hidden_states, attention_mask=steps_mask
+        )
+        for layer in tower.layers:
+            hidden_states = layer(hidden_states, attention_mask, **kwargs)
+        return BaseModelOutputWithPooling(last_hidden_state=tower.layer_norm(hidden_states)), steps_mask
+
+    def encode_audio(self, **inputs: Any) -> XEmoGPTAudioFeatures:
+        """`get_audio_features`, except that a group-norm tower gets each clip alone, at its own length."""
+        mask = inputs.get("input_values_mask")
+        group_norm = getattr(self.config.audio_config, "feat_extract_norm", "layer") == "group"
+        if not group_norm or mask is None or mask.shape[0] == 1:
+            return self.get_audio_features(**inputs, return_dict=True)
+        lengths = mask.sum(-1).tolist()
+        clips = [
+            self.get_audio_features(input_values=values[None, :length], return_dict=True)
+            for values, length in zip(inputs["input_values"], lengths, strict=True)
+        ]
+
+        def stack(name: str) -> torch.Tensor:
+            return nn.utils.rnn.pad_sequence([clip[name][0] for clip in clips], batch_first=True)
+
+        steps = torch.tensor([clip.pooler_output.shape[1] for clip in clips], device=mask.device)
+        pooled = stack("pooler_output")
+        return XEmoGPTAudioFeatures(
+            last_hidden_state=stack("last_hidden_state"),
+            pooler_output=pooled,
+            attention_mask=_length_mask(steps, pooled.shape[1]),
+        )
+
+    def get_video_cues(self, pixel_values_videos: torch.FloatTensor) -> XEmoGPTCueOutput:
+        """Embeds clips (N, T, 3, H, W) in the cue space; `step_weights` says which frames carry the clip."""
+        return self.video_cue_head(self.get_video_features(pixel_values_videos, return_dict=True).last_hidden_state)
+
+    def get_audio_cues(self, **inputs: Any) -> XEmoGPTCueOutput:
+        """Embeds voices in the cue space; takes what `get_audio_features` takes."""
+        features = self.encode_audio(**inputs)
+        return self.audio_cue_head(features.last_hidden_state, features.attention_mask)
+
+    def frame_relevance(
+        self, pixel_values_videos: torch.FloatTensor, text_embeddings: torch.FloatTensor
+    ) -> torch.FloatTensor:
+        """Which frame a cue rests on: cosine of every frame with every cue text.
+
+        Args:
+            pixel_values_videos: (N, T, 3, H, W).
+            text_embeddings: (C, video_text_size), from the text tower the head was trained against.
+
+        Returns:
+            (N, C, T), in [-1, 1].
+        """
+        frames = nn.functional.normalize(self.get_video_cues(pixel_values_videos).step_embeddings, dim=-1)
+        texts = self.video_cue_head.text_projection(text_embeddings.to(frames.dtype))
+        return torch.einsum("ntd,cd->nct", frames, nn.functional.normalize(texts, dim=-1))
+
+    def embed_tokens(self, input_ids: torch.LongTensor) -> torch.Tensor:
+        """(B, S) -> (B, S, d). Placeholders above the vocabulary get an arbitrary row: features replace it."""
+        vocab_size = self.config.text_config.vocab_size
+        if max(self.config.video_token_id, self.config.audio_token_id) >= vocab_size:
+            input_ids = input_ids.masked_fill(input_ids >= vocab_size, 0)
+        return self.get_input_embeddings()(input_ids)
+
+    def get_placeholder_mask(
+        self, input_ids: torch.LongTensor | None, inputs_embeds: torch.Tensor, token_id: int
+    ) -> torch.BoolTensor:
+        """(B, S), True where the sequence holds the placeholder `token_id`."""
+        if input_ids is not None:
+            return input_ids == token_id
+        if token_id >= self.config.text_config.vocab_size:
+            raise ValueError(
+                f"placeholder {token_id} lies above the vocabulary, not to be found in inputs_embeds: pass input_ids"
+            )
+        token = torch.full((), token_id, dtype=torch.long, device=inputs_embeds.device)
+        return (inputs_embeds == self.get_input_embeddings()(token)).all(-1)
+
+    def _merge(
+        self, inputs_embeds: torch.Tensor, mask: torch.Tensor, features: BaseModelOutputWithPooling, medium: str
+    ) -> torch.Tensor:
+        """Puts the i-th feature vector of the batch at the i-th placeholder of the batch."""
+        rows, count = _flatten(features)
+        rows = rows.to(inputs_embeds.device, inputs_embeds.dtype)
+        num_placeholders = mask.sum()
+        torch_compilable_check(
+            num_placeholders == count,
+            lambda: f"{int(num_placeholders)} {medium} placeholders in input_ids, but {int(count)} {medium} features",
+        )
+        return inputs_embeds.masked_scatter(mask.unsqueeze(-1), rows)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        pixel_values_videos: torch.FloatTensor | None = None,
+        input_values: torch.FloatTensor | None = None,
+        input_values_mask: torch.Tensor | None = None,
+        input_features: torch.FloatTensor | None = None,
+        input_features_mask: torch.Tensor | None = None,
+        modality_gates: torch.BoolTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        use_cache: bool | None = None,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        **kwargs: Any,
+    ) -> XEmoGPTModelOutputWithPast:
+        """Runs the whole model.
+
+        Args:
+            input_ids: (B, S), with one video placeholder per frame and one audio placeholder per audio step.
+            pixel_values_videos: (N_v, T, 3, H, W), the clips of the samples that have video, in order.
+            input_values, input_values_mask: (N_a, L) waveforms at 16 kHz and their mask, likewise.
+            input_features, input_features_mask: (N_a, mels, frames) and (N_a, frames), for a Whisper tower.
+            modality_gates: (B, 2) bool, columns [visual, audio]. False stops the gradient into that branch for that
+                sample, exactly, with values unchanged: the paper's modality gradient gating (section III-D3).
+            mm_encoder_outputs: features computed before, `{"video": ..., "audio": ...}`, instead of raw media.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("pass exactly one of input_ids and inputs_embeds")
+        features = dict(mm_encoder_outputs or {})
+        audio_inputs = dict(
+            zip(AUDIO_INPUTS, (input_values, input_values_mask, input_features, input_features_mask), strict=True)
+        )
+        has_audio = input_values is not None or input_features is not None
+        for medium, given in (("video", pixel_values_videos is not None), ("audio", has_audio)):
+            if given and features.get(medium) is not None:
+                raise ValueError(f"pass either raw {medium} or mm_encoder_outputs['{medium}'], not both")
+        if pixel_values_videos is not None:
+            features["video"] = self.get_video_features(pixel_values_videos, return_dict=True)
+        if has_audio:
+            features["audio"] = self.encode_audio(**audio_inputs)
+        if inputs_embeds is None:
+            inputs_embeds = self.embed_tokens(input_ids)
+
+        blocked = None  # (B, S), where no gradient may flow back
+        for column, medium in enumerate(("video", "audio")):
+            if features.get(medium) is None:
+                continue
+            token_id = getattr(self.config, f"{medium}_token_id")
+            mask = self.get_placeholder_mask(input_ids, inputs_embeds, token_id)
+            inputs_embeds = self._merge(inputs_embeds, mask, features[medium], medium)
+            if modality_gates is not None:
+                gate = modality_gates[:, column].to(mask.device, torch.bool)
+                closed = mask & ~gate.unsqueeze(1)
+                blocked = closed if blocked is None else blocked | closed
+        if blocked is not None:
+            inputs_embeds = torch.where(blocked.unsqueeze(-1), inputs_embeds.detach(), inputs_embeds)
+        self._warn_of_missing_media(input_ids, features, past_key_values)
+
+        outputs = self.language_model(
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        pooled = {medium: output.pooler_output for medium, output in features.items() if output is not None}
+        return XEmoGPTModelOutputWithPast(
+            last_hidden_state=outputs.last_hidden_state,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            video_hidden_states=pooled.get("video"),
+            audio_hidden_states=pooled.get("audio"),
+        )
+
+    def _warn_of_missing_media(
+        self, input_ids: torch.LongTensor | None, features: dict, past_key_values: Cache | None
+    ) -> None:
+        """A prompt with placeholders but without their media would be answered from nothing: say so."""
+        prefill = past_key_values is None or past_key_values.get_seq_length() == 0
+        if input_ids is None or not prefill or len(features) == 2 or is_torchdynamo_compiling():
+            return
+        for medium in ("video", "audio"):
+            if features.get(medium) is None and (input_ids == getattr(self.config, f"{medium}_token_id")).any():
+                logger.warning_once(f"input_ids hold {medium} placeholders, but no {medium} was passed")
+
+
+class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
+    """XEmoGPT with its language modelling head: explains, and recognises, the emotion in a clip."""
+
+    _auto_class = "AutoModelForMultimodalLM"  # a saved model takes its code along
+    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}  # noqa: RUF012
+
+    def __init__(self, config: XEmoGPTConfig):
+        super().__init__(config)
+        for name, neutral in (("final_logit_softcapping", None), ("logits_scaling", 1), ("logit_scale", 1)):
+            if getattr(config.text_config, name, neutral) not in (neutral, None):
+                raise ValueError(
+                    f"'{config.text_config.model_type}' rescales its logits ({name}), which is not supported"
+                )
+        self.model = XEmoGPTModel(config)
+        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.post_init()
+        self.freeze_towers()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.lm_head
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        self.lm_head = new_embeddings
+
+    def get_video_features(self, *args: Any, **kwargs: Any) -> BaseModelOutputWithPooling:
+        """See `XEmoGPTModel.get_video_features`."""
+        return self.model.get_video_features(*args, **kwargs)
+
+    def get_audio_features(self, *args: Any, **kwargs: Any) -> XEmoGPTAudioFeatures:
+        """See `XEmoGPTModel.get_audio_features`."""
+        return self.model.get_audio_features(*args, **kwargs)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        pixel_values_videos: torch.FloatTensor | None = None,
+        input_values: torch.FloatTensor | None = None,
+        input_values_mask: torch.Tensor | None = None,
+        input_features: torch.FloatTensor | None = None,
+        input_features_mask: torch.Tensor | None = None,
+        modality_gates: torch.BoolTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        labels: torch.LongTensor | None = None,
+        use_cache: bool | None = None,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        **kwargs: Any,
+    ) -> XEmoGPTCausalLMOutputWithPast:
+        """See `XEmoGPTModel.forward`; `labels` (B, S) are -100 everywhere but on the answer."""
+        outputs = self.model(
+            input_ids=input_ids,
+            pixel_values_videos=pixel_values_videos,
+            input_values=input_values,
+            input_values_mask=input_values_mask,
+            input_features=input_features,
+            input_features_mask=input_features_mask,
+            modality_gates=modality_gates,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            mm_encoder_outputs=mm_encoder_outputs,
+            return_dict=True,
+            **kwargs,
+        )
+        logits = self.lm_head(slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits, labels, vocab_size=self.config.text_config.vocab_size, **kwargs)
+        return XEmoGPTCausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            video_hidden_states=outputs.video_hidden_states,
+            audio_hidden_states=outputs.audio_hidden_states,
+        )
+
+    # Generation encodes images and video once, before prefill; the next two methods make it do so with audio.
+
+    def _prepare_multimodal_encoder_kwargs_for_generation(self, model_kwargs: dict[str, Any]) -> dict[str, Any]:
+        model_kwargs = super()._prepare_multimodal_encoder_kwargs_for_generation(model_kwargs)
+        audio = {name: model_kwargs.pop(name, None) for name in AUDIO_INPUTS}
+        if audio["input_values"] is not None or audio["input_features"] is not None:
+            if model_kwargs["mm_encoder_outputs"].get("audio") is not None:
+                raise ValueError("pass either raw audio or mm_encoder_outputs['audio'], not both")
+            features = self.model.encode_audio(**audio)
+            if features.attention_mask is not None:  # one tensor per clip, which generation can cut up
+                lengths = features.attention_mask.sum(-1).tolist()
+                features.pooler_output = [x[:n] for x, n in zip(features.pooler_output, lengths, strict=True)]
+                features.attention_mask = None
+            model_kwargs["mm_encoder_outputs"]["audio"] = features
+        return model_kwargs
+
+    def _expand_multimodal_outputs(
+        self, input_ids: torch.LongTensor, mm_encoder_output: dict, expand_size: int = 1, **_: Any
+    ) -> dict:
+        for output in mm_encoder_output.values():  # a sample has at most one clip of each medium
+            if isinstance(output.pooler_output, torch.Tensor):
+                output.pooler_output = output.pooler_output.repeat_interleave(expand_size, dim=0)
+                if getattr(output, "attention_mask", None) is not None:
+                    output.attention_mask = output.attention_mask.repeat_interleave(expand_size, dim=0)
+            else:
+                output.pooler_output = [x for x in output.pooler_output for _ in range(expand_size)]
+        return mm_encoder_output
+
+    # Placeholders may lie above the vocabulary: what looks input ids up in the logits must not meet them.
+
+    def _get_logits_processor(self, *args: Any, **kwargs: Any) -> LogitsProcessorList:
+        processors = super()._get_logits_processor(*args, **kwargs)
+        config = self.config
+        if not processors or max(config.video_token_id, config.audio_token_id) < config.text_config.vocab_size:
+            return processors
+        return _VocabularyOnly(processors, fill=self.generation_config.pad_token_id)
+
+    def _get_candidate_generator(self, *args: Any, **kwargs: Any) -> Any:
+        generator = super()._get_candidate_generator(*args, **kwargs)
+        if getattr(generator, "vocab_size", None) is not None:  # prompt lookup indexes logits by prompt ids
+            highest = max(self.config.video_token_id, self.config.audio_token_id)
+            generator.vocab_size = max(generator.vocab_size, highest + 1)
+        return generator
+
+    @classmethod
+    def from_backbones(
+        cls,
+        vision: "str | os.PathLike | PreTrainedModel | PreTrainedConfig",
+        audio: "str | os.PathLike | PreTrainedModel | PreTrainedConfig",
+        text: "str | os.PathLike | PreTrainedModel | PreTrainedConfig",
+        dtype: torch.dtype | None = None,
+        **config_kwargs: Any,
+    ) -> "XEmoGPTForConditionalGeneration":
+        """Puts an XEmoGPT together from two towers and an LLM; bridges, projectors and heads are new and untrained.
+
+        Args:
+            vision, audio, text: each a folder, a Hub id, a loaded model, or a config (then that part is random too).
+            dtype: of all weights; default: each part as it comes, new parts as the LLM.
+            config_kwargs: further fields of `XEmoGPTConfig`. The placeholder ids follow from the tokenizer of `text`
+                where that is a folder or Hub id, and lie just above the vocabulary otherwise.
+
+        Returns:
+            The model in eval mode. `config.untrained_parts` names every part whose weights are random.
+        """
+        sources = {"vision_tower": vision, "audio_tower": audio, "language_model": text}
+        untrained = [name for name, source in sources.items() if isinstance(source, PreTrainedConfig)]
+        vision, audio, text = load_vision(vision, dtype), load_audio(audio, dtype), load_text(text, dtype)
+        vocab_size = text.config.vocab_size
+        ids = {"video_token_id": vocab_size, "audio_token_id": vocab_size + 1}
+        if isinstance(sources["language_model"], (str, os.PathLike)):
+            tokenizer = AutoTokenizer.from_pretrained(sources["language_model"])
+            tokenizer.add_tokens([VIDEO_TOKEN, AUDIO_TOKEN], special_tokens=True)
+            ids = dict(zip(ids, tokenizer.convert_tokens_to_ids([VIDEO_TOKEN, AUDIO_TOKEN]), strict=True))
+        config = cls.config_class(
+            vision_config=vision.config,
+            audio_config=audio.config,
+            text_config=text.config,
+            untrained_parts=[*untrained, *OWN_PARTS],
+            dtype=dtype or text.dtype,
+            **{**ids, **config_kwargs},
+        )
+        with torch.device("meta"):  # the loaded parts are put in below; initialising them here would double the memory
+            model = cls(config)
+        model.model.vision_tower, model.model.audio_tower = vision, audio
+        model.model.language_model, model.lm_head = text.get_decoder(), text.get_output_embeddings()
+        for name in OWN_PARTS:
+            part = getattr(model.model, name).to_empty(device=text.device).to(dtype or text.dtype)
+            part.apply(model._init_weights)
+        model.tie_weights()
+        model.generation_config = GenerationConfig(
+            do_sample=False,
+            max_new_tokens=512,
+            eos_token_id=text.generation_config.eos_token_id,
+            bos_token_id=text.generation_config.bos_token_id,
+            pad_token_id=pad_token_id(text),
+            suppress_tokens=[config.video_token_id, config.audio_token_id],
+        )
+        model.freeze_towers()
+        return model.eval()
+
+
+class _VocabularyOnly(LogitsProcessorList):
+    """Runs processors on ids of the vocabulary only: a repetition penalty looks every input id up in the logits."""
+
+    def __init__(self, processors: Sequence, fill: int | None):
+        super().__init__(processors)
+        self.fill = fill or 0
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: Any) -> torch.FloatTensor:
+        return super().__call__(input_ids.masked_fill(input_ids >= scores.shape[-1], self.fill), scores, **kwargs)
+
+
+def _length_mask(lengths: torch.Tensor, size: int) -> torch.BoolTensor:
+    """(N,) -> (N, size), True below each length."""
+    return torch.arange(size, device=lengths.device) < lengths.unsqueeze(-1)
+
+
+def _flatten(features: BaseModelOutputWithPooling) -> tuple[torch.Tensor, int | torch.Tensor]:
+    """All feature vectors of a batch (M, d), the real ones first and in order, and how many are real.
+
+    A stable sort of the mask keeps shapes static and the device unsynchronised, where boolean indexing would not.
+    """
+    pooled = features.pooler_output
+    if not isinstance(pooled, torch.Tensor):
+        pooled = torch.cat(list(pooled))
+    rows = pooled.reshape(-1, pooled.shape[-1])
+    mask = getattr(features, "attention_mask", None)
+    if mask is None:
+        return rows, rows.shape[0]
+    return rows[torch.argsort(~mask.flatten(), stable=True)], mask.sum()
+
+
+__all__ = [
+    "AudioCueHead",
+    "AudioEmotionalCueBridge",
+    "VideoCueHead",
+    "VideoEmotionalCueBridge",
+    "XEmoGPTForConditionalGeneration",
+    "XEmoGPTModel",
+    "XEmoGPTPreTrainedModel",
+]
