@@ -104,7 +104,9 @@ def convert(
     state, lora = _sort_keys(state, report)
     shapes = _shapes(state)
     dtype = torch_dtype(dtype) if isinstance(dtype, str) else dtype
-    model = XEmoGPTForConditionalGeneration.from_backbones(clip, hubert, llm, dtype=dtype, **shapes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # what stays random is the same in every conversion
+        model = XEmoGPTForConditionalGeneration.from_backbones(clip, hubert, llm, dtype=dtype, **shapes)
     _untie_if_different(model, state)
     _load(model, state, report)
     adapter = _apply_lora(model, lora, lora_alpha, keep_lora, report)
@@ -118,8 +120,7 @@ def convert(
     )
     use_processor_tokens(model, processor)
     model.config.untrained_parts = sorted({key.removeprefix("model.") for key in report.missing})
-    with torch.no_grad():
-        model.save_pretrained(folder)
+    model.save_pretrained(folder)
     processor.save_pretrained(folder)
     if adapter is not None:
         _save_adapter(adapter, report.lora, folder)
@@ -138,10 +139,10 @@ def _read(checkpoint: str | os.PathLike) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"{path}: refused, the file is no plain state dict of tensors ({str(error).splitlines()[0]})"
+            f"{path}: refused, the file is no plain state dict of tensors ({_first_line(error)})"
         ) from error
     except (RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path}: not a readable PyTorch checkpoint ({str(error).splitlines()[0]})") from error
+        raise ValueError(f"{path}: not a readable PyTorch checkpoint ({_first_line(error)})") from error
     for wrapper in ("state_dict", "model", "module"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
@@ -301,6 +302,10 @@ def _save_adapter(adapter: dict[str, Any], lora: dict[str, Any], folder: Path) -
     (folder / "adapter").mkdir()
     config.save_pretrained(folder / "adapter")
     save_file(adapter, folder / "adapter" / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _some(names: list[str], count: int = 5) -> str:
