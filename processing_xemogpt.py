@@ -214,7 +214,7 @@ class XEmoGPTProcessor(ProcessorMixin):
 
     def apply_chat_template(
         self,
-        conversation: Sequence[dict[str, Any]] | Sequence[Sequence[dict[str, Any]]],
+        conversation: Any,
         chat_template: str | None = None,
         *,
         tokenize: bool = False,
@@ -222,7 +222,7 @@ class XEmoGPTProcessor(ProcessorMixin):
         processor_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> Any:
-        """As `ProcessorMixin.apply_chat_template`, for one conversation or a batch, which is padded on the left.
+        """As `ProcessorMixin.apply_chat_template`, for one list of messages or a batch of them, padded on the left.
 
         User text cannot write control tokens or prompt markers: a space breaks any that it contains. With
         `return_assistant_tokens_mask` the result has `assistant_masks`, 1 on the answer and its end token.
@@ -357,9 +357,9 @@ class XEmoGPTProcessor(ProcessorMixin):
         return_tensors = merged["text_kwargs"].get("return_tensors")
         encoded: dict[str, Any] = {}
         if text is not None:
-            text, _ = self.get_text_with_replacements(text, [], video_texts, audio_texts)
-            encoded = self._tokenize(text, return_assistant_tokens_mask, **merged["text_kwargs"])
-            self._check_special_mm_tokens(text, encoded, modalities=["video", "audio"])
+            prompts, _ = self.get_text_with_replacements(text, [], video_texts, audio_texts)
+            encoded = self._tokenize(prompts, return_assistant_tokens_mask, **merged["text_kwargs"])
+            self._check_special_mm_tokens(prompts, encoded, modalities=["video", "audio"])
             self._check_context(encoded)
             if merged["return_mm_token_type_ids"] or merged["text_kwargs"].get("return_mm_token_type_ids"):
                 encoded["mm_token_type_ids"] = self.create_mm_token_type_ids(encoded["input_ids"])
@@ -423,7 +423,8 @@ class XEmoGPTProcessor(ProcessorMixin):
             raise ValueError("truncation would cut answers; shorten the text or raise max_context")
         rows = []
         for sample in text:
-            ids, mask = [], []
+            ids: list[int] = []
+            mask: list[int] = []
             for index, part in enumerate(sample.split(ANSWER)):  # prompt, answer, prompt, answer, ...
                 part_ids = self.tokenizer(part, add_special_tokens=False)["input_ids"] if part else []
                 ids += part_ids

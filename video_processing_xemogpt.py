@@ -11,6 +11,11 @@ from transformers.image_processing_base import ImageProcessingMixin
 
 from .inputs_xemogpt import resize_frames
 
+try:
+    from PIL import Image
+except ImportError:  # only the "pil" backend needs it
+    Image = None  # type: ignore[assignment]
+
 
 class XEmoGPTVideoProcessor(ImageProcessingMixin):
     """Frames -> what the vision tower reads, as transformers' CLIP image processor does, on torch alone.
@@ -40,6 +45,8 @@ class XEmoGPTVideoProcessor(ImageProcessingMixin):
         super().__init__(**kwargs)
         if backend not in ("torch", "pil"):
             raise ValueError(f"backend must be 'torch' or 'pil', not {backend!r}")
+        if backend == "pil" and Image is None:
+            raise ImportError("this model's frames are resized by Pillow: pip install pillow")
         if resample not in (2, 3):
             raise ValueError(f"resample must be 2 (bilinear) or 3 (bicubic), not {resample}")
         self.size, self.crop_size, self.resample, self.backend = int(size), crop_size, int(resample), backend
@@ -49,7 +56,7 @@ class XEmoGPTVideoProcessor(ImageProcessingMixin):
     def like(cls, image_processor: Any, backend: str = "torch") -> "XEmoGPTVideoProcessor":
         """The same pixels as a transformers image processor (CLIP, SigLIP, DINOv2, ... : resize, crop, normalise)."""
         size, crop = dict(image_processor.size), getattr(image_processor, "crop_size", None)
-        edge = size.get("shortest_edge") or size.get("height")
+        edge = int(size["shortest_edge"] if "shortest_edge" in size else size["height"])
         crop = dict(crop) if crop and getattr(image_processor, "do_center_crop", False) else {}
         if "shortest_edge" not in size and size.get("height") != size.get("width"):
             raise ValueError(f"only square image sizes are supported, not {size}")
@@ -77,10 +84,8 @@ class XEmoGPTVideoProcessor(ImageProcessingMixin):
             target = (self.size, self.size)
         else:
             short = min(height, width)
-            target = tuple(self.size if edge == short else int(self.size * edge / short) for edge in (height, width))
+            target = (self.size * height // short, self.size * width // short)
         if self.backend == "pil":
-            from PIL import Image
-
             resized = [Image.fromarray(frame).resize(target[::-1], resample=self.resample) for frame in frames]
             pixels = torch.from_numpy(np.stack([np.asarray(image) for image in resized])).permute(0, 3, 1, 2)
         else:

@@ -41,6 +41,7 @@ def compose(
     import torch
     from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoTokenizer
 
+    from xemogpt.hub.model_card import write_model_card
     from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
     from xemogpt.processing_xemogpt import XEmoGPTProcessor
 
@@ -67,6 +68,7 @@ def compose(
         model.to(dtype)
     model.save_pretrained(out)
     processor.save_pretrained(out)
+    write_model_card(model, out, "It was composed from backbones; nothing of it has been trained for this task.")
     return out
 
 

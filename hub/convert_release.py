@@ -96,6 +96,7 @@ def convert(
     from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoTokenizer
 
     from xemogpt.hub.compose import empty_folder, torch_dtype, use_processor_tokens
+    from xemogpt.hub.model_card import write_model_card
     from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
     from xemogpt.processing_xemogpt import XEmoGPTProcessor, XEmoGPTVideoProcessor
 
@@ -122,6 +123,7 @@ def convert(
     model.config.untrained_parts = sorted({key.removeprefix("model.") for key in report.missing})
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
+    write_model_card(model, folder, "Its weights were converted from the authors' release, which names no licence.")
     if adapter is not None:
         _save_adapter(adapter, report.lora, folder)
     (folder / "conversion.json").write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
