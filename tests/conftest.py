@@ -1,0 +1,55 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""Settings and fixtures of every test: offline, hermetic, on this tree and on few threads."""
+
+import atexit
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Read by torch and transformers when they are first imported, so set before any test module can do that.
+_modules_cache = tempfile.mkdtemp(prefix="xemogpt-modules-")
+atexit.register(shutil.rmtree, _modules_cache, ignore_errors=True)
+os.environ["HF_MODULES_CACHE"] = _modules_cache  # code copied out of checkpoints: no run may see another's
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["OMP_NUM_THREADS"] = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
+
+import pytest  # noqa: E402
+
+import xemogpt  # noqa: E402
+
+
+def pytest_sessionstart() -> None:
+    imported = Path(xemogpt.__file__).resolve().parent
+    if imported != ROOT:
+        pytest.exit(f"`import xemogpt` gives {imported} and not this tree, {ROOT}: run `make setup`", returncode=4)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference material beside the repository; the test is skipped where there is none."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("needs the folder `shared` beside the repository")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def project_files() -> list[Path]:
+    """Every file that git tracks or would track, relative to the root."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listing = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pytest.skip("needs a git checkout")
+    return sorted(path for name in set(listing.split("\0")) if name and (ROOT / (path := Path(name))).is_file())
