@@ -1,8 +1,5 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
-"""What a clip can bring along that needs no decoder: frames held in memory, their resize, and subtitles.
-
-Its names are imported from `media_xemogpt`, which adds what is decoded from files.
-"""
+"""What needs no decoder: frames held in memory, their resize, subtitles; and the errors of files of no use."""
 
 import html
 import os
@@ -118,7 +115,7 @@ def resize_frames(frames: np.ndarray | torch.Tensor, size: int, crop: int) -> to
     Gives the pixels of transformers' CLIP image processor on its torchvision backend (uint8, bicubic, antialiased;
     zeros around a picture smaller than the crop) in torch alone. What the crop will drop is left out between the
     horizontal and the vertical pass: an 8000 x 10 picture does not become 179200 x 224 on the way. One taller than 16
-    widths is laid on its side for the same end, which may round a pixel to the next level.
+    widths is laid on its side for the same end, which may move a pixel by a level or two of 255.
 
     Raises:
         ValueError: frames of another shape or dtype, or sizes below 1.

@@ -1,5 +1,5 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
-"""Reading a clip: video frames, sound and subtitles from files or arrays, decoded by PyAV (FFmpeg) alone.
+"""Reading a clip: video frames and sound from files, sound also from arrays, by PyAV (FFmpeg) alone.
 
 Files and arrays end in the same shapes: frames are uint8 (T, H, W, 3) RGB, sound is float32 (L,) mono. What cannot be
 read raises a one-line error that names the file, says what is wrong and what to do: `MediaError` (a `ValueError`) for
@@ -23,21 +23,7 @@ try:
 except ImportError:  # texts, frames in memory and sound at the right rate need none of it
     av = None  # type: ignore[assignment]
 
-from .inputs_xemogpt import MediaError, as_array, as_frames, check_file, read_subtitle, resize_frames, sample_indices
-
-__all__ = [
-    "MediaError",
-    "MediaInfo",
-    "VideoClip",
-    "as_frames",
-    "load_audio",
-    "load_video",
-    "probe",
-    "read_subtitle",
-    "resample",
-    "resize_frames",
-    "sample_indices",
-]
+from .inputs_xemogpt import MediaError, as_array, check_file, sample_indices
 
 # Here one packet is one frame with a time of its own, and the demuxer can seek to a time. Not so elsewhere (avi has no
 # presentation times, vp8 has hidden frames, mpeg-ts splits fields, gif cannot seek): decoded from the beginning.
@@ -100,9 +86,8 @@ def _open(path: str | os.PathLike) -> Iterator[Any]:
     if not head:
         raise MediaError(f"{path}: the file is empty (0 bytes); fetch or export it again")
     try:
-        # "file:" keeps a colon in a name from naming a protocol, the white list keeps playlists off the network.
-        options = {"protocol_whitelist": "file"}
-        container = av.open(f"file:{os.fspath(path)}", metadata_errors="replace", options=options)
+        # "file:" keeps a colon in a name from naming a protocol; FFmpeg then lets no playlist reach the network.
+        container = av.open(f"file:{os.fspath(path)}", metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as error:
         what = "is no media file that FFmpeg can read"
         if head[4:8] == b"ftyp":
@@ -269,7 +254,7 @@ def _seek_frames(reader: _Reader, timeline: _Timeline, num_frames: int) -> list[
 
 def _decode_group(reader: _Reader, start: int, wanted: set[int]) -> dict[int, Any] | None:
     """Frames by time, decoded from the key frame at `start` until all `wanted` are there. One that does not decode is
-    replaced by the good one before it. None if the demuxer landed elsewhere or a frame is missing without an error."""
+    replaced by the good one before it. None if one is missing without an error, wherever the demuxer has landed."""
     damage, unsent, skips = reader.damage, set(wanted), reader.codec.codec.canonical_name == "h264"
     found: dict[int, Any] = {}
 
@@ -277,10 +262,11 @@ def _decode_group(reader: _Reader, start: int, wanted: set[int]) -> dict[int, An
         for frame in frames:
             found.update((time, frame) for time in wanted if frame.pts is not None and frame.pts <= time)
 
-    reader.container.seek(start, stream=reader.stream)
-    for number, packet in enumerate(reader.packets()):
-        if number == 0 and not (packet.is_keyframe and packet.pts is not None and packet.pts <= start):
-            return None
+    try:
+        reader.container.seek(start, stream=reader.stream)
+    except av.error.FFmpegError:
+        return None
+    for packet in reader.packets():
         if skips:  # of the unwanted frames only those are decoded that others are predicted from
             reader.codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
         keep(reader.decode(packet))
@@ -315,7 +301,9 @@ def _read_frames(
 
 def _to_rgb(frames: list[Any]) -> np.ndarray:
     """Decoded frames -> uint8 (T, H, W, 3), upright, all of the first one's size."""
-    first, pictures = frames[0], np.empty(0, np.uint8)
+    first = frames[0]
+    picture: np.ndarray
+    pictures = np.empty((0, 0, 0, 0), np.uint8)
     reformat = av.video.reformatter.VideoReformatter().reformat  # one scaler for all: each takes megabytes
     for index, frame in enumerate(frames):
         if index and frame is frames[index - 1]:

@@ -1,0 +1,297 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""Explain clips: one call in Python, and the batch runner behind `xemogpt explain`.
+
+    >>> from xemogpt import explain
+    >>> print(explain("clip.mp4"))  # doctest: +SKIP
+
+`explain` answers; `explain_files` runs over many clips, writes each answer as it comes, and after a kill goes on where
+it was. Both load a model once per process and are deterministic unless sampling is asked for.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from pathlib import Path
+from typing import Any, BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
+
+import torch
+from tqdm import tqdm
+
+from xemogpt.clips import Clip, gather_clips
+from xemogpt.explainer import Explainer, model_name
+from xemogpt.explanation import Decoding, Explanation, Question, Rejection, json_line
+
+
+def explain(
+    video: Any = None,
+    *,
+    audio: Any = None,
+    subtitle: Any = None,
+    task: str = "reason",
+    language: str = "en",
+    instruction: str | None = None,
+    model: str | os.PathLike | tuple[Any, Any] | Explainer | None = None,
+    adapter: str | os.PathLike | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    trust_remote_code: bool | None = None,
+    max_new_tokens: int = 512,
+    num_beams: int = 1,
+    do_sample: bool = False,
+    temperature: float = 0.7,
+    top_p: float = 0.9,
+    seed: int | None = None,
+    sampling_rate: int = 16000,
+    streamer: Any = None,
+    batch_size: int = 8,
+) -> Any:
+    """Explain the emotion in a clip, or in each of a list of clips.
+
+    Args:
+        video: a media file or frames (a list of PIL images, an array or tensor (T, H, W, 3)); a list of files or of
+            `Clip` is answered with a list, `batch_size` at a time. None: `audio` alone.
+        audio: default the video's own track; a file, an array (L,) at `sampling_rate` Hz, or "none".
+        subtitle: text, or an .srt or .vtt file. With a list of clips, `audio` and `subtitle` are lists too, or absent.
+        task: `reason`, `visual`, `audio` or `recognise`; `language`: `en` or `zh`.
+        instruction: asked in place of the task's own prompt.
+        model, adapter, device, dtype, trust_remote_code: see `Explainer`. A model given by name is loaded once.
+        do_sample: with `temperature` and `top_p`, repeatable under a `seed`; otherwise the answer is deterministic.
+        streamer: a transformers streamer, for one clip.
+
+    Returns:
+        An `Explanation`, or a list of them.
+
+    Raises:
+        ValueError, OSError: a clip, the model or a setting that cannot be used; one line that says why.
+    """
+    question = Question(task, language, instruction)
+    decoding = Decoding(max_new_tokens, num_beams, do_sample, temperature, top_p, seed)
+    many = isinstance(video, (list, tuple)) and all(isinstance(each, (str, os.PathLike, Clip)) for each in video)
+    videos = list(video) if many else [video]
+    audios, subtitles = (
+        _per_clip(value, len(videos), many, name) for value, name in ((audio, "audio"), (subtitle, "subtitle"))
+    )
+    clips = [
+        each if isinstance(each, Clip) else Clip(each, sound, said, sampling_rate=sampling_rate)
+        for each, sound, said in zip(videos, audios, subtitles, strict=True)
+    ]
+    if isinstance(model, Explainer):
+        explainer = model
+    elif isinstance(model, tuple):
+        explainer = Explainer(model, adapter=adapter, device=device, dtype=dtype)
+    else:
+        explainer = load_explainer(model, adapter, device, dtype, trust_remote_code)
+    answers = []
+    for start in range(0, len(clips), max(1, batch_size)):
+        answers += explainer.explain(clips[start : start + max(1, batch_size)], question, decoding, streamer)
+    return answers if many else answers[0]
+
+
+def load_explainer(
+    model: str | os.PathLike | None = None,
+    adapter: str | os.PathLike | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    trust_remote_code: bool | None = None,
+) -> Explainer:
+    """An `Explainer`, loaded once per process for the same arguments; the two used last are kept."""
+    names = (None if name is None else os.fspath(name) for name in (model, adapter))
+    return _load_explainer(*names, device, dtype, trust_remote_code)
+
+
+@lru_cache(maxsize=2)
+def _load_explainer(model: str | None, adapter: str | None, device: Any, dtype: Any, trust: bool | None) -> Explainer:
+    return Explainer(model, adapter=adapter, device=device, dtype=dtype, trust_remote_code=trust)
+
+
+def _per_clip(value: Any, count: int, many: bool, name: str) -> list[Any]:
+    if not many:
+        return [value]
+    if value is None or value is False or (isinstance(value, str) and value == "none"):
+        return [value] * count
+    if not isinstance(value, (list, tuple)) or len(value) != count:
+        raise ValueError(f"with a list of {count} clips, {name} must be a list of {count} too, or be left out")
+    return list(value)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run over many clips came to.
+
+    explained: in this run. rejected: in this run and before. skipped: they had their answer before. caution: as in
+        `Explanation`.
+    """
+
+    explained: int
+    rejected: int
+    skipped: int
+    caution: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.explained} explained, {self.rejected} rejected, {self.skipped} done before"
+
+
+def explain_files(
+    clips: str | os.PathLike | Clip | Iterable[str | os.PathLike | Clip],
+    out: str | os.PathLike,
+    *,
+    model: str | os.PathLike | None = None,
+    adapter: str | os.PathLike | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    trust_remote_code: bool | None = None,
+    question: Question | None = None,
+    decoding: Decoding | None = None,
+    batch_size: int = 8,
+    retry_rejects: bool = False,
+    progress: bool = True,
+) -> Summary:
+    """Explain many clips into a JSON-lines file: one row a clip, in their order, each on disk before the next.
+
+    Called again after a kill it goes on where it was: a clip (by its id, or its file as given) that has a row for this
+    task and language is skipped, and half a row at the end of the file is cut off. Clips that cannot be explained go
+    to `rejects.jsonl` beside `out`, once, with the reason; they are not tried again unless `retry_rejects`.
+
+    Args:
+        clips: files, folders, .jsonl manifests (see `xemogpt.clips`), or a mixture.
+        batch_size: clips generated at once; the answers do not depend on it, unless they are sampled.
+        progress: show a bar on stderr where that is a terminal.
+
+    Raises:
+        ValueError: a bad manifest; or `out` is no results file, is being written by another run, or holds answers
+            that another model, prompt or search gave to the same task.
+        OSError: no place to write, or the model cannot be read.
+    """
+    question, decoding, out = question or Question(), decoding or Decoding(), Path(out)
+    todo = gather_clips([clips] if isinstance(clips, (str, os.PathLike, Clip)) else clips)
+    rejects_file = out.with_name("rejects.jsonl")
+    if out == rejects_file:
+        raise ValueError(f"{out}: is where unreadable clips are listed; give the results another name")
+    asked = {"task": question.task, "language": question.language}
+    settings = {
+        "model": model_name(model),
+        "adapter": None if adapter is None else os.fspath(adapter),
+        "prompt_id": question.prompt_id,
+        "instruction": question.instruction,
+        "generation": decoding.settings(),
+    }
+    with JsonLines(out, "text") as results, JsonLines(rejects_file, "reason") as rejects:
+        answered = [row for row in results.rows if asked.items() <= row.items()]
+        for row, key in product(answered, settings):
+            if row.get(key) != settings[key]:
+                found = f"{key} {row.get(key)!r}, not {settings[key]!r}"
+                raise ValueError(f"{out}: holds answers obtained with {found}; name another file")
+        done = {_name(row) for row in answered}
+        asked["out"] = out.name  # several results files may share one list of rejects
+        refused = {_name(row) for row in rejects.rows if asked.items() <= row.items()} & {clip.name for clip in todo}
+        refused -= done
+        if retry_rejects and refused:
+            rejects.rewrite(
+                [row for row in rejects.rows if not (asked.items() <= row.items() and _name(row) in refused)]
+            )
+            refused = set()
+        left = [clip for clip in todo if clip.name not in done | refused]
+        counts, caution = Counter[type](), None
+        if left:
+            explainer = load_explainer(model, adapter, device, dtype, trust_remote_code)
+            bar = tqdm(total=len(todo), initial=len(todo) - len(left), unit="clip", disable=None if progress else True)
+            with bar:
+                for outcome in explainer.explain_each(left, question, decoding, batch_size):
+                    if isinstance(outcome, Rejection):
+                        rejects.append(outcome.to_dict() | asked)
+                    else:
+                        results.append(outcome.to_dict())
+                        caution = outcome.caution
+                    counts[type(outcome)] += 1
+                    bar.update()
+    rejected, skipped = counts[Rejection] + len(refused), len(todo) - len(left) - len(refused)
+    return Summary(counts[Explanation], rejected, skipped, caution)
+
+
+class JsonLines:
+    """A file with one JSON object a line that outlives a kill: a row is on disk when `append` returns.
+
+    Opening it reads `rows` and cuts off half a row at the end, which a kill may have left. The first row makes the
+    file. While it is open no other run can have it.
+
+    Raises:
+        ValueError: the file holds something else than rows with `required` in them (it is left as it is), or another
+            run has it.
+    """
+
+    START = b'{"video"'
+
+    def __init__(self, path: Path, required: str):
+        self.path, self.required = path, required
+        self._file: BinaryIO | None = None
+        self.rows: list[dict[str, Any]] = []
+        if path.exists():
+            self._open()
+            self.rows = self._recover()
+        elif not path.parent.is_dir():
+            raise FileNotFoundError(f"{path.parent}: no such folder to write {path.name} in; make it first")
+
+    def __enter__(self) -> "JsonLines":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Write one row, down to the disk."""
+        file = self._file or self._open()
+        file.write(json_line(row))
+        file.flush()
+        os.fsync(file.fileno())
+
+    def rewrite(self, rows: list[dict[str, Any]]) -> None:
+        """Replace the whole file, at once or not at all."""
+        scratch = self.path.with_name(f".{self.path.name}.part")
+        scratch.write_bytes(b"".join(map(json_line, rows)))
+        os.replace(scratch, self.path)
+        self.__exit__()
+        self._open()
+        self.rows = rows
+
+    def _open(self) -> BinaryIO:
+        self._file = file = self.path.open("ab+")
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise ValueError(f"{self.path}: another run is writing it; wait for it, or name another file") from None
+        return file
+
+    def _recover(self) -> list[dict[str, Any]]:
+        assert self._file is not None
+        self._file.seek(0)
+        *lines, torn = self._file.read().split(b"\n")
+        rows = []
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                row = None
+            if not isinstance(row, dict) or self.required not in row:
+                raise ValueError(f"{self.path}, line {number}: is no row that this command writes; name another file")
+            rows.append(row)
+        if not (torn.startswith(self.START) or self.START.startswith(torn)):
+            raise ValueError(f"{self.path}: ends in something else than half a row; name another file")
+        self._file.truncate(sum(len(line) + 1 for line in lines))
+        return rows
+
+
+def _name(row: dict[str, Any]) -> str:
+    """`Clip.name` of the clip that a row is about."""
+    return row.get("id") or row.get("video") or row.get("audio") or ""

@@ -1,0 +1,300 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""The loaded model: media in, paragraphs out, one clip or many."""
+
+import contextlib
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor, BatchFeature
+
+from xemogpt.clips import Clip
+from xemogpt.data.cues import split_cues
+from xemogpt.explanation import Decoding, Explanation, Question, Rejection, one_line, shown
+from xemogpt.hub.compose import torch_dtype
+from xemogpt.media_xemogpt import load_audio, load_video
+
+TINY = "xemogpt-tiny"
+TOKEN_KEYS = ("input_ids", "attention_mask", "mm_token_type_ids")  # padded on the left, all else on the right
+DECODING_THREADS = 2
+DeviceLost = getattr(torch, "AcceleratorError", ())  # torch 2.8; nothing is caught where it is absent
+
+
+class Explainer:
+    """A loaded model with its processor.
+
+    Args:
+        model: a folder, a Hub id, a loaded (model, processor) pair (put in eval mode), or None for the small embedded
+            one.
+        adapter: a folder or Hub id with a PEFT adapter.
+        device: e.g. "cuda", "cpu", "mps"; default: cuda where there is one, else cpu.
+        dtype: e.g. "bfloat16"; default: bfloat16 on cuda, elsewhere what the checkpoint holds.
+        trust_remote_code: run the code that a model brings along; default: yes for a folder, no for a Hub id.
+
+    Raises:
+        FileNotFoundError: no such model folder.
+        ValueError: a Hub id without `trust_remote_code`, an unknown device or dtype, not an XEmoGPT model.
+        OSError: the model cannot be fetched or read.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike | tuple[Any, Any] | None = None,
+        *,
+        adapter: str | os.PathLike | None = None,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        trust_remote_code: bool | None = None,
+    ):
+        self.name = model_name(model)
+        self.adapter = None if adapter is None else os.fspath(adapter)
+        device, dtype = _device(device), torch_dtype(dtype) if isinstance(dtype, str) else dtype
+        if isinstance(model, tuple):
+            self.model, self.processor = model
+            self.model.to(device=device if device is not None else self.model.device, dtype=dtype)
+        else:
+            source, trust = _source(model, trust_remote_code)
+            device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            if dtype is None:
+                dtype = torch.bfloat16 if device.type == "cuda" else "auto"
+            kind = AutoConfig.from_pretrained(source, trust_remote_code=trust).model_type
+            if kind != "xemogpt":
+                raise ValueError(f"{self.name}: holds a model of type {kind!r}, not an XEmoGPT")
+            self.processor = AutoProcessor.from_pretrained(source, trust_remote_code=trust)
+            self.model = AutoModelForMultimodalLM.from_pretrained(source, dtype=dtype, trust_remote_code=trust)
+            self.model.to(device)
+        self.untrained_parts = list(self.model.config.untrained_parts)
+        if self.adapter is not None:
+            self._load_adapter(self.adapter)
+        self.model.eval()
+        self._tokenizer_lock = threading.Lock()  # fast tokenizers refuse to be used by two threads at once
+
+    def _load_adapter(self, adapter: str) -> None:
+        _is_folder(adapter, "adapter")
+        try:
+            loaded = self.model.load_adapter(adapter)
+        except RuntimeError as error:
+            raise ValueError(f"{adapter}: is no adapter of {self.name}; its weights have other shapes") from error
+        wrong = {*loaded.missing_keys, *loaded.unexpected_keys, *(str(key) for key in loaded.mismatched_keys)}
+        if wrong:
+            raise ValueError(f"{adapter}: is no adapter of {self.name}; {len(wrong)} keys do not fit, as {min(wrong)}")
+        configs = self.model.peft_config.values()
+        trained = {name for config in configs for name in config.modules_to_save or ()}  # whole parts, not just LoRA
+        self.untrained_parts = [part for part in self.untrained_parts if part.split(".")[0] not in trained]
+
+    def explain(
+        self,
+        clips: Sequence[Clip],
+        question: Question | None = None,
+        decoding: Decoding | None = None,
+        streamer: Any = None,
+    ) -> list[Explanation]:
+        """Explain clips in one batch; whatever is wrong with one of them is raised.
+
+        Args:
+            streamer: receives the tokens as they come; one clip, no beams.
+        """
+        question, decoding = question or Question(), decoding or Decoding()
+        if streamer is not None and (len(clips) != 1 or decoding.num_beams != 1):
+            raise ValueError(
+                f"streaming takes one clip and one beam, not {len(clips)} clips and {decoding.num_beams} beams"
+            )
+        started = time.perf_counter()
+        texts = self.generate([self.prepare(clip, question) for clip in clips], decoding, streamer)
+        seconds = (time.perf_counter() - started) / max(1, len(clips))
+        return [
+            self._explanation(clip, text, question, decoding, seconds) for clip, text in zip(clips, texts, strict=True)
+        ]
+
+    def explain_each(
+        self,
+        clips: Iterable[Clip],
+        question: Question | None = None,
+        decoding: Decoding | None = None,
+        batch_size: int = 8,
+    ) -> Iterator[Explanation | Rejection]:
+        """Explain any number of clips in their order. One that fails is a `Rejection` and costs no other its answer.
+
+        Media are decoded in threads, at most two batches ahead, while the model generates.
+        """
+        question, decoding = question or Question(), decoding or Decoding()
+        if batch_size < 1:
+            raise ValueError(f"the batch size must be at least 1, not {batch_size}")
+        pool = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="media")
+        try:
+            prepared = _ahead(pool, self.prepare, clips, question, 2 * batch_size)
+            while batch := list(islice(prepared, batch_size)):
+                yield from self._explain_batch(batch, question, decoding)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _explain_batch(
+        self, batch: list[tuple[Clip, Future]], question: Question, decoding: Decoding
+    ) -> Iterator[Explanation | Rejection]:
+        started = time.perf_counter()
+        inputs: list[BatchFeature | Exception] = [future.exception() or future.result() for _, future in batch]
+        answers = iter(self._generate_or_fail([each for each in inputs if not isinstance(each, Exception)], decoding))
+        outcomes = [each if isinstance(each, Exception) else next(answers) for each in inputs]
+        seconds = (time.perf_counter() - started) / len(batch)
+        for (clip, _), outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                yield Rejection(clip, one_line(outcome))
+            else:
+                yield self._explanation(clip, outcome, question, decoding, seconds)
+
+    def _generate_or_fail(self, inputs: list[BatchFeature], decoding: Decoding) -> list[str | Exception]:
+        """The answers of a batch. Where it fails, out of memory included, each clip is tried alone."""
+        if not inputs:
+            return []
+        try:
+            return list(self.generate(inputs, decoding))
+        except DeviceLost:  # no clip is to blame
+            raise
+        except Exception as error:  # whatever it is, it must not cost the other clips their answers
+            if len(inputs) == 1:
+                return [error]
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return [answer for each in inputs for answer in self._generate_or_fail([each], decoding)]
+
+    def prepare(self, clip: Clip, question: Question) -> BatchFeature:
+        """Read a clip's media and write its prompt: CPU inputs of batch size 1. Several threads may call this."""
+        clip = clip.located()
+        messages = self.processor.conversation(
+            clip.video, clip.audio, clip.subtitle, question.text, question.task, question.language, clip.sampling_rate
+        )
+        for block in messages[0]["content"]:  # decoded here, outside the lock that the template needs
+            if block["type"] == "video" and "path" in block:
+                block["video"] = load_video(block.pop("path"), self.processor.num_frames).frames
+            elif block["type"] == "audio" and "path" in block:
+                rate = block["sampling_rate"] = self.processor.sampling_rate
+                block["audio"] = load_audio(block.pop("path"), rate, self.processor.max_audio_seconds)
+        with self._tokenizer_lock:
+            return self.processor.apply_chat_template(
+                [messages], tokenize=True, return_dict=True, return_tensors="pt", add_generation_prompt=True
+            )
+
+    def generate(self, inputs: Sequence[BatchFeature], decoding: Decoding, streamer: Any = None) -> list[str]:
+        """The answers to prepared clips, generated as one batch."""
+        batch = collate(inputs, self.processor.tokenizer.pad_token_id or 0).to(self.model.device)
+        with torch.inference_mode(), _seeded(decoding.seed if decoding.do_sample else None, self.model.device):
+            ids = self.model.generate(**batch, **decoding.arguments(), streamer=streamer)
+        with self._tokenizer_lock:
+            texts = self.processor.batch_decode(ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+        return [text.strip() for text in texts]
+
+    def _explanation(
+        self, clip: Clip, text: str, question: Question, decoding: Decoding, seconds: float
+    ) -> Explanation:
+        return Explanation(
+            video=shown(clip.video),
+            text=text,
+            cues=split_cues(text),
+            task=question.task,
+            language=question.language,
+            prompt_id=question.prompt_id,
+            model=self.name,
+            instruction=question.instruction,
+            adapter=self.adapter,
+            untrained_parts=list(self.untrained_parts),
+            generation=decoding.settings(),
+            audio=shown(clip.audio),
+            subtitle=shown(clip.subtitle),
+            id=clip.id,
+            seconds=round(seconds, 3),
+        )
+
+
+def model_name(model: str | os.PathLike | tuple[Any, Any] | None) -> str:
+    """The name under which results record a model: as given, or the one that a loaded model was loaded by."""
+    if model is None:
+        return TINY
+    if isinstance(model, tuple):
+        return model[0].config._name_or_path or type(model[0]).__name__
+    return os.fspath(model)
+
+
+def collate(inputs: Sequence[BatchFeature], pad_token_id: int) -> BatchFeature:
+    """Join model inputs of batch size 1: tokens padded on the left, media on the right, in the order of the clips.
+
+    A clip without a medium has no row in that medium's tensors, as the model expects.
+    """
+    batch = {}
+    for name in dict.fromkeys(name for each in inputs for name in each):
+        rows = [each[name] for each in inputs if name in each]
+        longest, left = max(row.shape[-1] for row in rows), name in TOKEN_KEYS
+        fill = pad_token_id if name == "input_ids" else 0
+        batch[name] = torch.cat(
+            [
+                torch.nn.functional.pad(row, (missing, 0) if left else (0, missing), value=fill)
+                for row in rows
+                for missing in [longest - row.shape[-1]]
+            ]
+        )
+    return BatchFeature(batch)
+
+
+def _ahead(pool: ThreadPoolExecutor, function: Any, clips: Iterable[Clip], question: Question, ahead: int) -> Iterator:
+    """(clip, future of `function(clip, question)`) in order, with at most `ahead` clips under way or waiting."""
+    waiting: deque[tuple[Clip, Future]] = deque()
+    for clip in clips:
+        waiting.append((clip, pool.submit(function, clip, question)))
+        if len(waiting) >= ahead:
+            yield waiting.popleft()
+    yield from waiting
+
+
+@contextlib.contextmanager
+def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
+    """Within, random numbers follow `seed`; the caller's random state is left as it was."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _source(model: str | os.PathLike | None, trust: bool | None) -> tuple[str, bool]:
+    """What transformers loads, and whether it may run the code found there."""
+    if model is None or model == TINY:
+        from xemogpt.hub.tiny import tiny_path
+
+        return os.fspath(tiny_path()), True
+    name = os.fspath(model)
+    if _is_folder(name, "model"):
+        return os.path.expanduser(name), trust is not False
+    if not trust:
+        raise ValueError(
+            f"{name} comes from the Hub with code of its own: read that code, then allow it with --trust-remote-code "
+            "(trust_remote_code=True in Python)"
+        )
+    return name, True
+
+
+def _is_folder(name: str, what: str) -> bool:
+    """Whether `name` is a folder; what is neither a folder nor can be a Hub id is refused."""
+    folder = Path(name).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{name}: is a file, not the folder of a model or adapter")
+    if not folder.exists() and (name.startswith((".", "/", "~")) or name.count("/") != 1):
+        raise FileNotFoundError(f"{name}: no such {what} folder, and no Hub id of the form owner/name")
+    return folder.is_dir()
+
+
+def _device(device: str | torch.device | None) -> torch.device | None:
+    try:
+        device = None if device is None else torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"unknown device {device!r}; give cpu, cuda, cuda:1 or mps") from None
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device is not None and not available.get(device.type, True):
+        raise ValueError(f"there is no {device.type} device here; leave the device out to use what there is")
+    return device

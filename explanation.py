@@ -1,0 +1,150 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""What is asked about a clip, how the answer is searched for, and what comes back."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from xemogpt.clips import Clip
+from xemogpt.data.cues import CUE_KINDS
+from xemogpt.prompts_xemogpt import get_prompt
+
+CUSTOM = "custom"
+_LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: a task's own prompt in a language, or an instruction in its place."""
+
+    task: str = "reason"
+    language: str = "en"
+    instruction: str | None = None
+
+    def __post_init__(self) -> None:
+        get_prompt(self.task, self.language)  # refuses unknown ones
+        if self.instruction is not None and not self.instruction.strip():
+            raise ValueError("the instruction is empty; leave it out to ask the task's own")
+
+    @property
+    def text(self) -> str:
+        return self.instruction or get_prompt(self.task, self.language).text
+
+    @property
+    def prompt_id(self) -> str:
+        """Names the exact prompt text; `custom` for an instruction of the user's."""
+        return CUSTOM if self.instruction else get_prompt(self.task, self.language).id
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How the answer is found: greedy search, beams, or sampling (then `seed` makes it repeatable)."""
+
+    max_new_tokens: int = 512
+    num_beams: int = 1
+    do_sample: bool = False
+    temperature: float = 0.7
+    top_p: float = 0.9
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_new_tokens", "num_beams"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.temperature <= 0:
+            raise ValueError(
+                f"temperature must be above 0, not {self.temperature}; leave do_sample off for greedy search"
+            )
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be in (0, 1], not {self.top_p}")
+
+    def arguments(self) -> dict[str, Any]:
+        """As arguments of `generate`."""
+        always = {"max_new_tokens": self.max_new_tokens, "num_beams": self.num_beams, "do_sample": self.do_sample}
+        return always | ({"temperature": self.temperature, "top_p": self.top_p} if self.do_sample else {})
+
+    def settings(self) -> dict[str, Any]:
+        """All that shapes the answer, as results record it."""
+        return self.arguments() | ({"seed": self.seed} if self.do_sample else {})
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One answer. `text` is the paragraph, `cues` the same sorted by modality, `seconds` the time it took."""
+
+    video: str | None
+    text: str
+    cues: dict[str, list[str]]
+    task: str
+    language: str
+    prompt_id: str
+    model: str
+    instruction: str | None = None
+    adapter: str | None = None
+    untrained_parts: list[str] = field(default_factory=list)
+    generation: dict[str, Any] = field(default_factory=dict)
+    audio: str | None = None
+    subtitle: str | None = None
+    id: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def caution(self) -> str | None:
+        """One line that names the untrained parts, or None where generation uses none of them, as the cue heads."""
+        if all(part.startswith(("video_cue_head", "audio_cue_head")) for part in self.untrained_parts):
+            return None
+        return f"{self.model} has untrained parts, so this is no evidence: {', '.join(self.untrained_parts)}"
+
+    @property
+    def evidence(self) -> str:
+        """The cues grouped by modality, and the caution, for people."""
+        groups = [
+            "\n".join([f"{kind} cues", *(f"  - {cue}" for cue in self.cues[kind])])
+            for kind in CUE_KINDS
+            if self.cues[kind]
+        ]
+        return "\n\n".join([*groups, *([f"note: {self.caution}"] if self.caution else [])])
+
+    def to_dict(self) -> dict[str, Any]:
+        """A row of results, ready for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return "\n\n".join(filter(None, [self.text or "(empty answer)", self.evidence]))
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A clip that could not be explained, and why, in one line."""
+
+    clip: Clip
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """A row of rejects, ready for JSON."""
+        clip = self.clip
+        return {"video": shown(clip.video), "reason": self.reason, "audio": shown(clip.audio), "id": clip.id}
+
+
+def shown(medium: Any) -> str | None:
+    """A medium as results record it: a path or text as given, `none` where it was turned off, `array`, or None."""
+    if medium is None or medium is False:
+        return None if medium is None else "none"
+    return os.fspath(medium) if isinstance(medium, (str, os.PathLike)) else "array"
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message on one line; its type in front where the message alone would not say what happened."""
+    message = " ".join(str(error).split())
+    plain = isinstance(error, (ValueError, OSError, ImportError)) and message
+    return message if plain else f"{type(error).__name__}: {message}".rstrip(": ")
+
+
+def json_line(row: dict[str, Any]) -> bytes:
+    """A row as one line of UTF-8 JSON, with its end; no reader's idea of a line end occurs inside."""
+    text = json.dumps(row, ensure_ascii=False).translate(_LINE_ENDS) + "\n"
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # a file name that is no valid Unicode
+        return f"{json.dumps(row)}\n".encode()
