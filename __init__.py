@@ -7,14 +7,12 @@ Python identifier.
 """
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xemogpt.configuration_xemogpt import XEmoGPTConfig
-    from xemogpt.explain import explain
-    from xemogpt.explanation import Explanation
+    from xemogpt.inference.explain import explain
+    from xemogpt.inference.explanation import Explanation
     from xemogpt.modeling_xemogpt import (
         AudioEmotionalCueBridge,
         VideoEmotionalCueBridge,
@@ -39,30 +37,14 @@ __all__ = [
 
 _MODULE_OF = {
     "AudioEmotionalCueBridge": "modeling_xemogpt",
-    "Explanation": "explanation",
+    "Explanation": "inference.explanation",
     "VideoEmotionalCueBridge": "modeling_xemogpt",
     "XEmoGPTConfig": "configuration_xemogpt",
     "XEmoGPTForConditionalGeneration": "modeling_xemogpt",
     "XEmoGPTModel": "modeling_xemogpt",
     "XEmoGPTProcessor": "processing_xemogpt",
-    "explain": "explain",
+    "explain": "inference.explain",
 }
-
-
-class _Package(ModuleType):
-    """The package as a module on which `explain` is always the function.
-
-    The import system binds every submodule on its package, and `explain` is the name of both a submodule and the
-    function in it: without this, `xemogpt.explain(...)` would work or fail with the order of imports elsewhere.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "explain" and isinstance(value, ModuleType):
-            value = value.explain
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

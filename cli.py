@@ -21,12 +21,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from xemogpt import __version__
-from xemogpt.clips import Clip, gather_clips
-from xemogpt.explanation import Decoding, Explanation, Question, Rejection, json_line, one_line
+from xemogpt.inference.clips import Clip, gather_clips
+from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejection, json_line, one_line
 from xemogpt.prompts_xemogpt import LANGUAGES, TASKS
 
 if TYPE_CHECKING:
-    from xemogpt.explainer import Explainer
+    from xemogpt.inference.explainer import Explainer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -157,7 +157,7 @@ def run_explain(args: argparse.Namespace) -> int:
     clips = [replace(clip, **given) for clip in clips]  # of a manifest's row only what the command line names
     model = {name: getattr(args, name) for name in ("model", "adapter", "device", "dtype", "trust_remote_code")}
     if args.out is not None:
-        from xemogpt.explain import explain_files
+        from xemogpt.inference.batch import explain_files
 
         more = {"batch_size": args.batch_size, "retry_rejects": args.retry_rejects}
         summary = explain_files(clips, args.out, question=question, decoding=decoding, **model, **more)
@@ -170,7 +170,7 @@ def run_explain(args: argparse.Namespace) -> int:
         from xemogpt.media_xemogpt import probe
 
         probe(args.clips[0])  # a file that cannot be read is said at once, not after the model is loaded
-    from xemogpt.explain import load_explainer
+    from xemogpt.inference.explain import load_explainer
 
     explainer = load_explainer(**model)
     if single:

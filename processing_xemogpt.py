@@ -16,7 +16,7 @@ import torch
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
-from .inputs_xemogpt import MediaError, as_frames, read_subtitle, sample_indices
+from .inputs_xemogpt import MediaError, as_frames, read_subtitle
 from .media_xemogpt import load_audio, load_video, probe, resample
 from .prompts_xemogpt import get_prompt
 from .video_processing_xemogpt import XEmoGPTVideoProcessor
@@ -306,8 +306,7 @@ class XEmoGPTProcessor(ProcessorMixin):
         """A path, or any number of frames -> uint8 (num_frames, H, W, 3)."""
         if _is_path(video):
             return load_video(video, self.num_frames).frames
-        frames = as_frames(video)
-        return frames[sample_indices(len(frames), self.num_frames)]
+        return as_frames(video, self.num_frames)
 
     def _waveform(self, audio: Any, sampling_rate: int) -> np.ndarray:
         """A path, or samples at `sampling_rate` -> float32 (L,) at the tower's rate, at most `max_audio_seconds`."""

@@ -23,8 +23,8 @@ from transformers import (
 
 from xemogpt.cli import main, make_parser
 from xemogpt.configuration_xemogpt import XEmoGPTConfig
-from xemogpt.explain import explain
 from xemogpt.hub.info import describe
+from xemogpt.inference.explain import explain
 
 COMMANDS = ["explain", "info", "convert-release", "compose", "tiny"]
 

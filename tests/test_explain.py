@@ -14,10 +14,10 @@ from small_clips import bad_clips, good_clips
 from tiny_model import make_tiny_model
 from transformers import AutoModelForMultimodalLM, AutoProcessor, TextIteratorStreamer
 
-from xemogpt.clips import Clip
-from xemogpt.explain import explain, load_explainer
-from xemogpt.explainer import Explainer, collate
-from xemogpt.explanation import Decoding, Explanation, Question, Rejection
+from xemogpt.inference.clips import Clip
+from xemogpt.inference.explain import explain, load_explainer
+from xemogpt.inference.explainer import Explainer, collate
+from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejection
 from xemogpt.media_xemogpt import load_audio, load_video
 
 SHORT = {"max_new_tokens": 12}

@@ -16,9 +16,10 @@ from media_factory import pattern, tone, write_media
 from small_clips import bad_clips, good_clips
 from tiny_model import make_tiny_model
 
-from xemogpt.clips import Clip, gather_clips
-from xemogpt.explain import JsonLines, Summary, explain, explain_files, fcntl
-from xemogpt.explanation import Decoding, Question, json_line
+from xemogpt.inference.batch import JsonLines, Summary, explain_files, fcntl
+from xemogpt.inference.clips import Clip, gather_clips
+from xemogpt.inference.explain import explain
+from xemogpt.inference.explanation import Decoding, Question, json_line
 
 SHORT = Decoding(max_new_tokens=6)
 

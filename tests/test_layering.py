@@ -29,7 +29,7 @@ REMOTE_REQUIRED = {"torch", "transformers", "numpy", "huggingface_hub", "safeten
 # What a part of the package must not import; a part that is not listed may import everything but the applications.
 APPLICATIONS = {"scripts", "demo", "tests", "cli", "__main__"}
 FORBIDDEN: dict[str, set[str]] = {
-    "data": {"train", "eval", "hub", "clips", "explain", "explainer", "explanation", *APPLICATIONS},
+    "data": {"train", "eval", "hub", "inference", *APPLICATIONS},
     "train": {"eval", *APPLICATIONS},
     "eval": {"train", *APPLICATIONS},
     "cli": APPLICATIONS - {"cli"},

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from test_layering import imports, third_party
 
-PACKAGE_FOLDERS = {"data", "eval", "hub", "train"}
+PACKAGE_FOLDERS = {"data", "eval", "hub", "inference", "train"}
 
 
 def run(*command: str | Path, **kwargs: object) -> str:
@@ -84,7 +84,7 @@ def test_every_export_loads(site: Path) -> None:
     assert set(run_installed(site, code).split()) == {*bridges, *classes, "explain", "__version__"}
 
 
-@pytest.mark.parametrize("first", ["import xemogpt.explain", "from xemogpt.explain import explain", "pass"])
+@pytest.mark.parametrize("first", ["import xemogpt.inference.explain", "from xemogpt import explain", "pass"])
 def test_explain_is_the_function_whatever_was_imported_first(site: Path, first: str) -> None:
     code = (
         f"{first}\nimport xemogpt\nfrom xemogpt import explain\nprint(callable(explain), xemogpt.explain is explain)"

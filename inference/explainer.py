@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor, BatchFeature
 
-from xemogpt.clips import Clip
 from xemogpt.data.cues import split_cues
-from xemogpt.explanation import Decoding, Explanation, Question, Rejection, one_line, shown
 from xemogpt.hub.compose import torch_dtype
+from xemogpt.inference.clips import Clip
+from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejection, one_line, shown
 from xemogpt.media_xemogpt import load_audio, load_video
 
 TINY = "xemogpt-tiny"

@@ -1,11 +1,7 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
-"""Explain clips: one call in Python, and the batch runner behind `xemogpt explain`.
+"""The runner behind `xemogpt explain --out`: many clips into a JSON-lines file that outlives a kill.
 
-    >>> from xemogpt import explain
-    >>> print(explain("clip.mp4"))  # doctest: +SKIP
-
-`explain` answers; `explain_files` runs over many clips, writes each answer as it comes, and after a kill goes on where
-it was. Both load a model once per process and are deterministic unless sampling is asked for.
+Each answer is on disk before the next clip; called again, the run goes on where it was.
 """
 
 import json
@@ -13,7 +9,6 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,101 +21,10 @@ except ImportError:  # Windows has no such locks
 import torch
 from tqdm import tqdm
 
-from xemogpt.clips import Clip, gather_clips
-from xemogpt.explainer import Explainer, model_name
-from xemogpt.explanation import Decoding, Explanation, Question, Rejection, json_line
-
-
-def explain(
-    video: Any = None,
-    *,
-    audio: Any = None,
-    subtitle: Any = None,
-    task: str = "reason",
-    language: str = "en",
-    instruction: str | None = None,
-    model: str | os.PathLike | tuple[Any, Any] | Explainer | None = None,
-    adapter: str | os.PathLike | None = None,
-    device: str | torch.device | None = None,
-    dtype: str | torch.dtype | None = None,
-    trust_remote_code: bool | None = None,
-    max_new_tokens: int = 512,
-    num_beams: int = 1,
-    do_sample: bool = False,
-    temperature: float = 0.7,
-    top_p: float = 0.9,
-    seed: int | None = None,
-    sampling_rate: int = 16000,
-    streamer: Any = None,
-    batch_size: int = 8,
-) -> Any:
-    """Explain the emotion in a clip, or in each of a list of clips.
-
-    Args:
-        video: a media file or frames (a list of PIL images, an array or tensor (T, H, W, 3)); a list of files or of
-            `Clip` is answered with a list, `batch_size` at a time. None: `audio` alone.
-        audio: default the video's own track; a file, an array (L,) at `sampling_rate` Hz, or "none".
-        subtitle: text, or an .srt or .vtt file. With a list of clips, `audio` and `subtitle` are lists too, or absent.
-        task: `reason`, `visual`, `audio` or `recognise`; `language`: `en` or `zh`.
-        instruction: asked in place of the task's own prompt.
-        model, adapter, device, dtype, trust_remote_code: see `Explainer`. A model given by name is loaded once.
-        do_sample: with `temperature` and `top_p`, repeatable under a `seed`; otherwise the answer is deterministic.
-        streamer: a transformers streamer, for one clip.
-
-    Returns:
-        An `Explanation`, or a list of them.
-
-    Raises:
-        ValueError, OSError: a clip, the model or a setting that cannot be used; one line that says why.
-    """
-    question = Question(task, language, instruction)
-    decoding = Decoding(max_new_tokens, num_beams, do_sample, temperature, top_p, seed)
-    many = isinstance(video, (list, tuple)) and all(isinstance(each, (str, os.PathLike, Clip)) for each in video)
-    videos = list(video) if many else [video]
-    audios, subtitles = (
-        _per_clip(value, len(videos), many, name) for value, name in ((audio, "audio"), (subtitle, "subtitle"))
-    )
-    clips = [
-        each if isinstance(each, Clip) else Clip(each, sound, said, sampling_rate=sampling_rate)
-        for each, sound, said in zip(videos, audios, subtitles, strict=True)
-    ]
-    if isinstance(model, Explainer):
-        explainer = model
-    elif isinstance(model, tuple):
-        explainer = Explainer(model, adapter=adapter, device=device, dtype=dtype)
-    else:
-        explainer = load_explainer(model, adapter, device, dtype, trust_remote_code)
-    answers = []
-    for start in range(0, len(clips), max(1, batch_size)):
-        answers += explainer.explain(clips[start : start + max(1, batch_size)], question, decoding, streamer)
-    return answers if many else answers[0]
-
-
-def load_explainer(
-    model: str | os.PathLike | None = None,
-    adapter: str | os.PathLike | None = None,
-    device: str | torch.device | None = None,
-    dtype: str | torch.dtype | None = None,
-    trust_remote_code: bool | None = None,
-) -> Explainer:
-    """An `Explainer`, loaded once per process for the same arguments; the two used last are kept."""
-    names = (None if name is None else os.fspath(name) for name in (model, adapter))
-    return _load_explainer(*names, device, dtype, trust_remote_code)
-
-
-@lru_cache(maxsize=2)
-def _load_explainer(model: str | None, adapter: str | None, device: Any, dtype: Any, trust: bool | None) -> Explainer:
-    return Explainer(model, adapter=adapter, device=device, dtype=dtype, trust_remote_code=trust)
-
-
-def _per_clip(value: Any, count: int, many: bool, name: str) -> list[Any]:
-    if not many:
-        return [value]
-    if value is None or value is False or (isinstance(value, str) and value == "none"):
-        return [value] * count
-    if not isinstance(value, (list, tuple)) or len(value) != count:
-        raise ValueError(f"with a list of {count} clips, {name} must be a list of {count} too, or be left out")
-    return list(value)
+from xemogpt.inference.clips import Clip, gather_clips
+from xemogpt.inference.explain import load_explainer
+from xemogpt.inference.explainer import model_name
+from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejection, json_line
 
 
 @dataclass(frozen=True)
@@ -162,7 +66,7 @@ def explain_files(
     to `rejects.jsonl` beside `out`, once, with the reason; they are not tried again unless `retry_rejects`.
 
     Args:
-        clips: files, folders, .jsonl manifests (see `xemogpt.clips`), or a mixture.
+        clips: files, folders, .jsonl manifests (see `xemogpt.inference.clips`), or a mixture.
         batch_size: clips generated at once; the answers do not depend on it, unless they are sampled.
         progress: show a bar on stderr where that is a terminal.
 

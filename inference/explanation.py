@@ -6,8 +6,8 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from xemogpt.clips import Clip
 from xemogpt.data.cues import CUE_KINDS
+from xemogpt.inference.clips import Clip
 from xemogpt.prompts_xemogpt import get_prompt
 
 CUSTOM = "custom"
