@@ -28,7 +28,7 @@ $(READY): setup.py pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY) ## explain the example clip
-	$(BIN)/xemogpt explain examples/portrait.mp4 --subtitle examples/portrait.srt
+	$(BIN)/xemogpt explain examples/portrait.mp4 --subtitle examples/portrait.srt --max-new-tokens 64
 
 test: lint types quick ## lint, format check, types and the quick tests
 
