@@ -174,7 +174,7 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
             last_hidden_state=hidden_states,
             pooler_output=self.video_projector(hidden_states),
             hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
+            attentions=getattr(outputs, "attentions", None),  # convolutional encoders have none
         )
 
     @can_return_tuple
@@ -534,14 +534,17 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
     def _expand_multimodal_outputs(
         self, input_ids: torch.LongTensor, mm_encoder_output: dict, expand_size: int = 1, **_: Any
     ) -> dict:
-        for output in mm_encoder_output.values():  # a sample has at most one clip of each medium
-            if isinstance(output.pooler_output, torch.Tensor):
-                output.pooler_output = output.pooler_output.repeat_interleave(expand_size, dim=0)
-                if getattr(output, "attention_mask", None) is not None:
-                    output.attention_mask = output.attention_mask.repeat_interleave(expand_size, dim=0)
+        expanded = {}
+        for medium, output in mm_encoder_output.items():  # a sample has at most one clip of each medium
+            pooled, mask = output.pooler_output, getattr(output, "attention_mask", None)
+            if isinstance(pooled, torch.Tensor):
+                pooled = pooled.repeat_interleave(expand_size, dim=0)
             else:
-                output.pooler_output = [x for x in output.pooler_output for _ in range(expand_size)]
-        return mm_encoder_output
+                pooled = [clip for clip in pooled for _ in range(expand_size)]
+            if mask is not None:
+                mask = mask.repeat_interleave(expand_size, dim=0)
+            expanded[medium] = XEmoGPTAudioFeatures(pooler_output=pooled, attention_mask=mask)
+        return expanded
 
     # Placeholders may lie above the vocabulary: what looks input ids up in the logits must not meet them.
 

@@ -1,0 +1,494 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""The model: features, forward, modality gate, frozen towers, attention kinds, dtypes, every kind of backbone."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_inputs import clips, frames, tensors, voice
+from tiny_model import audio_config, make_tiny_model, text_config, vision_config
+from transformers import (
+    AutoModelForMultimodalLM,
+    AutoProcessor,
+    CLIPConfig,
+    ConvNextConfig,
+    Dinov2Config,
+    SiglipVisionConfig,
+    ViTConfig,
+    Wav2Vec2Config,
+    WavLMConfig,
+)
+
+from xemogpt.configuration_xemogpt import XEmoGPTBridgeConfig, XEmoGPTConfig
+from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration, XEmoGPTModel
+
+KINDS = [("hubert", "qwen3"), ("whisper", "llama"), ("hubert-group", "qwen3")]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids="-".join)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    audio, text = request.param
+    return make_tiny_model(tmp_path_factory.mktemp("model") / "tiny", audio=audio, text=text)
+
+
+@pytest.fixture(scope="module")
+def hubert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("model") / "hubert")
+
+
+def load(folder: Path, **kwargs: Any) -> XEmoGPTForConditionalGeneration:
+    return XEmoGPTForConditionalGeneration.from_pretrained(folder, **kwargs)
+
+
+def processor_of(folder: Path) -> Any:
+    return AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+
+
+def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-5) -> None:
+    torch.testing.assert_close(actual, expected, atol=tolerance, rtol=tolerance)
+
+
+# Forward
+
+
+@torch.no_grad()
+def test_a_batch_gives_what_each_clip_gives_alone(folder: Path) -> None:
+    model, processor = load(folder), processor_of(folder)
+    samples = clips(processor)
+    batch = model(**tensors(processor, samples)).logits
+    for row, sample in zip(batch, samples, strict=True):
+        alone = model(**tensors(processor, sample)).logits[0]
+        close(row[-len(alone) :], alone, 1e-3)
+
+
+@torch.no_grad()
+def test_padded_audio_features_equal_those_of_the_clip_alone(folder: Path) -> None:
+    model, processor = load(folder), processor_of(folder)
+    both = [processor.conversation(audio=voice(seconds)) for seconds in (0.9, 0.4)]
+    names = [name for name in processor.model_input_names if name.startswith("input_") and name != "input_ids"]
+
+    def features(messages: list) -> Any:
+        inputs = tensors(processor, messages)
+        return model.model.encode_audio(**{name: inputs[name] for name in names})
+
+    batch = features(both)
+    for index, sample in enumerate(both):
+        alone = features(sample)
+        steps = alone.last_hidden_state.shape[1]
+        close(batch.last_hidden_state[index, :steps], alone.last_hidden_state[0])
+        close(batch.pooler_output[index, :steps], alone.pooler_output[0])
+        assert batch.attention_mask[index].sum() == steps
+        assert not batch.last_hidden_state[index, steps:].any()
+        assert not batch.pooler_output[index, steps:].any()
+
+
+@torch.no_grad()
+def test_feature_methods_return_output_objects(folder: Path) -> None:
+    model, processor = load(folder), processor_of(folder)
+    inputs = tensors(processor, clips(processor))
+    video = model.get_video_features(inputs["pixel_values_videos"], output_hidden_states=True)
+    assert video.last_hidden_state.shape == video.pooler_output.shape == (3, 16, 32)
+    assert len(video.hidden_states) == 3
+    audio = {name: value for name, value in inputs.items() if name.startswith(("input_v", "input_f"))}
+    output = model.get_audio_features(**audio)
+    assert output.last_hidden_state.shape[::2] == (3, 32)
+    assert output.attention_mask.shape == output.pooler_output.shape[:2]
+    assert isinstance(model.get_video_features(inputs["pixel_values_videos"], return_dict=False), tuple)
+    forward = model(**inputs)
+    close(forward.video_hidden_states, video.pooler_output)
+    close(model(**inputs, return_dict=False)[0], forward.logits)
+
+
+@torch.no_grad()
+def test_whisper_reads_clips_of_any_length_up_to_thirty_seconds(tmp_path: Path) -> None:
+    model = load(make_tiny_model(tmp_path / "m", audio="whisper"))
+    tower = model.model.audio_tower
+    full = torch.randn(1, 80, 3000)
+    hidden = model.model.audio_bridge(tower(full).last_hidden_state)
+    close(model.get_audio_features(input_features=full).last_hidden_state, hidden, 1e-4)
+    with pytest.raises(ValueError, match="exceed the Whisper encoder's 1500"):
+        model.get_audio_features(input_features=torch.randn(1, 80, 3200))
+    with pytest.raises(ValueError, match="is Whisper"):
+        model.get_audio_features(input_values=torch.randn(1, 4000))
+
+
+@torch.no_grad()
+def test_inputs_embeds_equal_input_ids(hubert: Path) -> None:
+    model, processor = load(hubert), processor_of(hubert)
+    inputs = tensors(processor, clips(processor)[1])
+    ids = inputs.pop("input_ids")
+    with pytest.raises(ValueError, match="lies above the vocabulary"):
+        model(inputs_embeds=model.model.embed_tokens(ids), **inputs)
+    expected = model(input_ids=ids, **inputs).logits
+    model.resize_token_embeddings(len(processor.tokenizer))  # now the placeholders are in the vocabulary
+    grown = model(input_ids=ids, **inputs).logits
+    close(grown[..., : expected.shape[-1]], expected)
+    close(model(inputs_embeds=model.get_input_embeddings()(ids), **inputs).logits, grown)
+    with pytest.raises(ValueError, match="exactly one"):
+        model(input_ids=ids, inputs_embeds=model.get_input_embeddings()(ids), **inputs)
+
+
+@torch.no_grad()
+def test_embeddings_grow_and_shrink_with_tied_head(hubert: Path) -> None:
+    model, processor = load(hubert), processor_of(hubert)
+    inputs = tensors(processor, clips(processor))
+    before = model(**inputs).logits
+    for size in (450, before.shape[-1]):
+        model.resize_token_embeddings(size)
+        assert model.lm_head.weight is model.get_input_embeddings().weight
+        assert model.config.text_config.vocab_size == size
+        close(model(**inputs).logits[..., : before.shape[-1]], before)
+
+
+def test_what_does_not_fit_is_named(hubert: Path) -> None:
+    model, processor = load(hubert), processor_of(hubert)
+    inputs = tensors(processor, clips(processor)[0])
+    video_id, audio_id = processor.video_token_id, processor.audio_token_id
+    steps = int((inputs["input_ids"] == audio_id).sum())
+
+    def broken(**changes: Any) -> dict[str, Any]:
+        return {name: value for name, value in (inputs | changes).items() if value is not None}
+
+    first = int((inputs["input_ids"] == video_id).nonzero()[0, 1])
+    short = inputs["input_ids"].clone()
+    short[0, first] = 5
+    with pytest.raises(ValueError, match="15 video placeholders in input_ids, but 16 video features"):
+        model(**broken(input_ids=short))
+    with pytest.raises(ValueError, match=f"{steps} audio placeholders in input_ids, but {2 * steps} audio features"):
+        model(
+            **broken(
+                input_values=inputs["input_values"].repeat(2, 1),
+                input_values_mask=inputs["input_values_mask"].repeat(2, 1),
+            )
+        )
+    with pytest.raises(ValueError, match="positions for 16 frames, but got 3"):
+        model(**broken(pixel_values_videos=inputs["pixel_values_videos"][:, :3]))
+    with pytest.raises(ValueError, match="pixel_values_videos must be"):
+        model(**broken(pixel_values_videos=inputs["pixel_values_videos"][0]))
+    with pytest.raises(ValueError, match="reads waveforms"):
+        model(**broken(input_values=None, input_features=torch.zeros(1, 80, 100)))
+    features = {"video": model.get_video_features(inputs["pixel_values_videos"])}
+    with pytest.raises(ValueError, match="not both"):
+        model(**inputs, mm_encoder_outputs=features)
+
+
+@torch.no_grad()
+def test_features_given_equal_raw_media_and_are_not_changed(folder: Path) -> None:
+    model, processor = load(folder), processor_of(folder)
+    inputs = tensors(processor, clips(processor))
+    audio = {name: inputs[name] for name in list(inputs) if name.startswith(("input_v", "input_f"))}
+    given = {
+        "video": model.get_video_features(inputs["pixel_values_videos"]),
+        "audio": model.model.encode_audio(**audio),
+    }
+    kept = {name: value.pooler_output.clone() for name, value in given.items()}
+    text = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    close(model(**text, mm_encoder_outputs=given).logits, model(**inputs).logits)
+    expected = model.generate(**inputs, max_new_tokens=4, num_beams=2)
+    assert torch.equal(model.generate(**text, mm_encoder_outputs=given, max_new_tokens=4, num_beams=2), expected)
+    assert all(torch.equal(given[name].pooler_output, kept[name]) for name in given)
+
+
+@torch.no_grad()
+def test_cue_heads_say_which_frame_and_compare_texts(hubert: Path) -> None:
+    model, processor = load(hubert), processor_of(hubert)
+    inputs = tensors(processor, clips(processor)[0])
+    cues = model.model.get_video_cues(inputs["pixel_values_videos"])
+    assert cues.embedding.shape == (1, 768)
+    close(cues.step_weights.sum(-1), torch.ones(1))
+    relevance = model.model.frame_relevance(inputs["pixel_values_videos"], torch.randn(2, 768))
+    assert relevance.shape == (1, 2, 16)
+    assert relevance.abs().max() <= 1 + 1e-6
+    audio = {name: inputs[name] for name in ("input_values", "input_values_mask")}
+    heard = model.model.get_audio_cues(**audio)
+    assert heard.embedding.shape == (1, 768)
+    close(heard.step_weights.sum(-1), torch.ones(1))
+
+
+# The modality gate (section III-D3)
+
+
+def gradients(model: Any, inputs: dict, gates: torch.Tensor | None, **kwargs: Any) -> tuple[torch.Tensor, dict]:
+    model.zero_grad(set_to_none=True)
+    output = model(**inputs, modality_gates=gates, **kwargs)
+    output.loss.backward()
+    return output.logits.detach(), {
+        name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None
+    }
+
+
+def branch(grads: dict, medium: str) -> dict[str, torch.Tensor]:
+    parts = (f"{medium}_bridge.", f"{medium}_projector.")
+    return {name: grad for name, grad in grads.items() if any(part in name for part in parts)}
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_closed_gate_stops_the_gradient_exactly(folder: Path, checkpointing: bool) -> None:
+    model, processor = load(folder).train(), processor_of(folder)
+    if checkpointing:
+        model.activation_checkpointing_enable()
+    for module in model.modules():  # the audio bridge has dropout, as its tower
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "dropout") and isinstance(module.dropout, float):
+            module.dropout = 0.0
+    samples = [clips(processor)[0], clips(processor)[3]]
+    inputs = tensors(processor, samples, answer=True)
+    open_logits, open_grads = gradients(model, inputs, None)
+    assert all(grad.any() for grad in branch(open_grads, "video").values())
+    for gates in ([[True, False]] * 2, [[False, True]] * 2, [[False, False]] * 2, [[True, True]] * 2):
+        logits, grads = gradients(model, inputs, torch.tensor(gates))
+        assert torch.equal(logits, open_logits)
+        for column, medium in enumerate(("video", "audio")):
+            part, reference = branch(grads, medium), branch(open_grads, medium)
+            assert part.keys() == reference.keys()  # zeros, not None: what distributed training needs
+            for name, grad in part.items():
+                if gates[0][column]:
+                    assert torch.equal(grad, reference[name])
+                else:
+                    assert not grad.any(), name
+
+
+def test_a_mixed_batch_is_the_sum_of_its_parts(hubert: Path) -> None:
+    model, processor = load(hubert), processor_of(hubert)
+    samples = [clips(processor)[0], clips(processor)[3], clips(processor)[1], clips(processor)[2]]
+    gates = torch.tensor([[True, False], [False, True], [True, True], [False, False]])
+    inputs = tensors(processor, samples, answer=True)
+    count = (inputs["labels"] != -100).sum()
+    _, mixed = gradients(model, inputs, gates, num_items_in_batch=count)
+    total: dict[str, torch.Tensor] = {}
+    for index, sample in enumerate(samples):
+        one = tensors(processor, sample, answer=True)
+        _, grads = gradients(model, one, gates[index : index + 1], num_items_in_batch=count)
+        for name, grad in grads.items():
+            total[name] = total.get(name, 0) + grad
+    assert mixed.keys() == total.keys()
+    for name in mixed:
+        torch.testing.assert_close(mixed[name], total[name], atol=1e-5, rtol=1e-3)
+
+
+# Frozen towers
+
+
+def test_frozen_towers_stay_frozen(hubert: Path) -> None:
+    loaded = load(hubert)
+    for model in (loaded, XEmoGPTForConditionalGeneration(loaded.config), XEmoGPTModel(loaded.config)):
+        base = model.base_model
+        model.train()
+        base.train()
+        assert model.training
+        assert not base.vision_tower.training
+        assert not base.audio_tower.training
+        assert all(
+            not module.training for tower in (base.vision_tower, base.audio_tower) for module in tower.modules()
+        )
+        frozen = {name.split(".")[0] for name, p in base.named_parameters() if not p.requires_grad}
+        assert frozen == {"vision_tower", "audio_tower"}
+    features = loaded.model.vision_tower(torch.randn(1, 3, 32, 32)).last_hidden_state
+    assert not features.requires_grad
+
+
+def test_towers_can_be_trained_on_request(hubert: Path) -> None:
+    config = XEmoGPTConfig.from_pretrained(hubert)
+    config.freeze_towers = False
+    model, processor = load(hubert, config=config).train(), processor_of(hubert)
+    assert model.model.audio_tower.training
+    model.model.audio_tower.config.mask_time_prob = 0.0
+    model(**tensors(processor, clips(processor)[0], answer=True)).loss.backward()
+    assert model.model.vision_tower.embeddings.patch_embedding.weight.grad.any()
+
+
+# Attention, dtypes, devices, checkpointing
+
+
+@torch.no_grad()
+def test_eager_equals_sdpa_in_every_part(folder: Path) -> None:
+    processor = processor_of(folder)
+    inputs = tensors(processor, clips(processor))
+    sdpa, eager = load(folder, attn_implementation="sdpa"), load(folder, attn_implementation="eager")
+    for model, kind in ((sdpa, "sdpa"), (eager, "eager")):
+        assert all(getattr(model.config, name)._attn_implementation == kind for name in model.config.sub_configs)
+        assert model.model.video_bridge.layers[0].self_attn.config._attn_implementation == kind
+        assert model.model.audio_bridge.layers[0].attention.config._attn_implementation == kind
+    real = inputs["attention_mask"].bool()  # what is computed at padding differs, and matters to nobody
+    close(sdpa(**inputs).logits[real], eager(**inputs).logits[real], 1e-3)
+    sdpa.set_attn_implementation("eager")
+    assert sdpa.model.audio_bridge.layers[0].attention.config._attn_implementation == "eager"
+    assert torch.equal(sdpa(**inputs).logits, eager(**inputs).logits)
+    output = eager(**inputs, output_attentions=True, output_hidden_states=True)
+    assert len(output.attentions) == 2
+    assert len(output.hidden_states) == 3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision(folder: Path, dtype: torch.dtype) -> None:
+    processor = processor_of(folder)
+    inputs = tensors(processor, clips(processor))
+    model = load(folder, dtype=dtype)
+    assert {parameter.dtype for parameter in model.parameters()} == {dtype}
+    logits = model(**inputs).logits
+    assert logits.dtype == dtype
+    reference = load(folder)(**inputs).logits
+    assert (logits.float() - reference).abs().mean() < 0.1 * reference.abs().mean()
+    assert model.generate(**inputs, max_new_tokens=4).shape[1] == inputs["input_ids"].shape[1] + 4
+    later = load(folder).to(dtype)(**inputs).logits  # casts the rotary tables too, which loading does not
+    assert (later.float() - reference).abs().mean() < 0.1 * reference.abs().mean()
+
+
+@torch.no_grad()
+def test_trainable_parts_in_float32_over_a_bfloat16_base(hubert: Path) -> None:
+    model, processor = load(hubert, dtype=torch.bfloat16), processor_of(hubert)
+    for name in ("video_bridge", "audio_bridge", "video_projector", "audio_projector"):
+        getattr(model.model, name).float()
+    assert model(**tensors(processor, clips(processor))).logits.isfinite().all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("device_map", ["cpu", "auto", {"": "cpu"}])
+def test_device_map(hubert: Path, device_map: Any) -> None:
+    processor = processor_of(hubert)
+    inputs = tensors(processor, clips(processor))
+    assert torch.equal(load(hubert, device_map=device_map)(**inputs).logits, load(hubert)(**inputs).logits)
+
+
+def test_gradient_checkpointing_changes_nothing(hubert: Path) -> None:
+    processor = processor_of(hubert)
+    inputs = tensors(processor, clips(processor), answer=True)
+    results = []
+    for checkpointing in (False, True):
+        model = load(hubert)
+        model.config.audio_bridge_config.hidden_dropout = 0.0
+        model.train()
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+            if isinstance(getattr(module, "dropout", None), float):
+                module.dropout = 0.0
+        if checkpointing:
+            model.activation_checkpointing_enable()
+        results.append(gradients(model, inputs, None))
+    close(results[0][0], results[1][0])
+    assert results[0][1].keys() == results[1][1].keys()
+    for name, grad in results[0][1].items():
+        close(grad, results[1][1][name], 1e-4)
+
+
+# Initialisation and configuration
+
+
+def test_new_parts_are_initialised_as_documented() -> None:
+    torch.manual_seed(0)
+    model = XEmoGPTForConditionalGeneration.from_backbones(vision_config(), audio_config(), text_config())
+    bridge = model.model.video_bridge
+    assert bridge.position_embedding.std().item() == pytest.approx(0.02, rel=0.2)
+    assert bridge.position_embedding.any()
+    assert bridge.layers[0].self_attn.q_proj.weight.std().item() == pytest.approx(0.02, rel=0.2)
+    assert torch.equal(bridge.layers[0].layer_norm1.weight, torch.ones(32))
+    assert model.model.video_cue_head.logit_scale.item() == pytest.approx(2.6592)
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+    assert not any(parameter.is_meta for parameter in model.parameters())
+    assert not any(buffer.is_meta for buffer in model.buffers())
+    assert {"vision_tower", "audio_tower", "language_model", "video_bridge"} <= set(model.config.untrained_parts)
+
+
+def test_missing_parts_of_a_checkpoint_are_initialised(hubert: Path, tmp_path: Path) -> None:
+    model = load(hubert)
+    state = {name: value for name, value in model.state_dict().items() if "_bridge." not in name}
+    model.save_pretrained(tmp_path, state_dict=state)
+    again, info = XEmoGPTForConditionalGeneration.from_pretrained(tmp_path, output_loading_info=True)
+    assert info["missing_keys"]
+    assert all("_bridge." in name for name in info["missing_keys"])
+    assert again.model.video_bridge.position_embedding.std().item() == pytest.approx(0.02, rel=0.2)
+    assert again.model.audio_bridge.layers[1].attention.q_proj.weight.std().item() == pytest.approx(0.02, rel=0.2)
+
+
+def test_full_size_is_the_papers_model() -> None:
+    config = XEmoGPTConfig()
+    with torch.device("meta"):
+        model = XEmoGPTForConditionalGeneration(config)
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.model.named_children()}
+    assert round(sizes["vision_tower"] / 1e6) == 303
+    assert round(sizes["audio_tower"] / 1e6) == 315
+    assert round(sizes["language_model"] / 1e7) == 402
+    assert len(model.model.video_bridge.layers) == len(model.model.audio_bridge.layers) == 2
+    assert (config.num_frames, config.tie_word_embeddings, config.vision_feature) == (16, True, "class")
+
+
+SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+PICTURE = {"image_size": 32, "patch_size": 8}
+SPEECH = {"conv_dim": (16,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4, "vocab_size": 8}
+SPEECH |= {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("part", "config", "feature"),
+    [
+        ("vision", SiglipVisionConfig(**SMALL, **PICTURE), "pooled"),
+        ("vision", Dinov2Config(**SMALL | {"mlp_ratio": 2}, **PICTURE), "class"),
+        ("vision", ViTConfig(**SMALL, **PICTURE), "class"),
+        ("vision", CLIPConfig(vision_config=SMALL | PICTURE), "class"),
+        ("audio", Wav2Vec2Config(**SMALL, **SPEECH), "class"),
+        ("audio", WavLMConfig(**SMALL, **SPEECH), "class"),
+        ("audio", audio_config("whisper"), "class"),
+        ("text", text_config("llama"), "class"),
+    ],
+    ids=lambda value: getattr(value, "model_type", value),
+)
+def test_other_backbones(part: str, config: Any, feature: str, tmp_path: Path) -> None:
+    parts = {"vision": vision_config(), "audio": audio_config(), "text": text_config()} | {part: config}
+    model = XEmoGPTForConditionalGeneration.from_backbones(**parts)
+    assert model.config.vision_feature == feature
+    features = model.get_video_features(torch.randn(2, 16, 3, 32, 32))
+    assert features.pooler_output.shape == (2, 16, 32)
+    key = "input_features" if config.model_type == "whisper" else "input_values"
+    sound = torch.randn(1, 80, 90) if key == "input_features" else torch.randn(1, 8000)
+    steps = model.get_audio_features(**{key: sound}).pooler_output.shape[1]
+    ids = torch.tensor([[5] + [model.config.video_token_id] * 16 + [model.config.audio_token_id] * steps + [6]])
+    inputs = {"input_ids": ids, "pixel_values_videos": torch.randn(1, 16, 3, 32, 32), key: sound}
+    logits = model(**inputs).logits
+    model.save_pretrained(tmp_path)
+    again = AutoModelForMultimodalLM.from_pretrained(tmp_path, trust_remote_code=True)
+    assert torch.equal(again(**inputs).logits, logits)
+
+
+def test_pooled_encoder_without_sequence_is_read_through_its_pool() -> None:
+    config = ConvNextConfig(hidden_sizes=[16, 32], depths=[1, 1], num_stages=2, image_size=32)
+    with pytest.raises(ValueError, match="pass its bridge"):
+        XEmoGPTForConditionalGeneration.from_backbones(config, audio_config(), text_config())
+    bridge = XEmoGPTBridgeConfig(hidden_size=32, intermediate_size=48, num_attention_heads=4)
+    model = XEmoGPTForConditionalGeneration.from_backbones(
+        config, audio_config(), text_config(), video_bridge_config=bridge
+    )
+    assert model.get_video_features(torch.randn(1, 16, 3, 32, 32)).pooler_output.shape == (1, 16, 32)
+
+
+def test_configuration_errors_and_round_trip(tmp_path: Path) -> None:
+    small = {"vision_config": vision_config(), "audio_config": audio_config(), "text_config": text_config()}
+    config = XEmoGPTConfig(**small, num_frames=4, untrained_parts=["video_bridge"])
+    config.save_pretrained(tmp_path)
+    assert XEmoGPTConfig.from_pretrained(tmp_path).to_dict() == config.to_dict()
+    as_dicts = XEmoGPTConfig(**{name: value.to_dict() for name, value in small.items()}, num_frames=4)
+    assert as_dicts.vision_config.to_dict() == config.vision_config.to_dict()
+    for wrong, message in (
+        ({"num_frames": 0}, "num_frames must be at least 1"),
+        ({"vision_feature": "cls"}, "must be 'class' or 'pooled'"),
+        ({"video_token_id": 7, "audio_token_id": 7}, "must differ"),
+        ({"video_bridge_config": XEmoGPTBridgeConfig(hidden_size=64)}, "64 wide, but its tower 32"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            XEmoGPTConfig(**small, **wrong)
+
+
+def test_a_prompt_without_its_media_is_said(hubert: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model, processor = load(hubert), processor_of(hubert)
+    inputs = tensors(processor, processor.conversation(video=frames(), instruction="?"))
+    inputs.pop("pixel_values_videos")
+    with pytest.MonkeyPatch.context() as patch:
+        said: list[str] = []
+        module = __import__(type(model).__module__, fromlist=["logger"])
+        patch.setattr(module.logger, "warning_once", said.append)
+        model(**inputs)
+    assert said == ["input_ids hold video placeholders, but no video was passed"]
