@@ -417,9 +417,10 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
         self, input_ids: torch.LongTensor | None, features: dict, past_key_values: Cache | None
     ) -> None:
         """A prompt with placeholders but without their media would be answered from nothing: say so."""
-        prefill = past_key_values is None or past_key_values.get_seq_length() == 0
-        if input_ids is None or not prefill or len(features) == 2 or is_torchdynamo_compiling():
+        if input_ids is None or input_ids.shape[1] == 1 or len(features) == 2 or is_torchdynamo_compiling():
             return
+        if past_key_values is not None and past_key_values.get_seq_length() > 0:
+            return  # later than prefill
         for medium in ("video", "audio"):
             if features.get(medium) is None and (input_ids == getattr(self.config, f"{medium}_token_id")).any():
                 logger.warning_once(f"input_ids hold {medium} placeholders, but no {medium} was passed")
