@@ -6,7 +6,6 @@ per audio step -> LLM, with the modality gradient gate in between. The bridges a
 """
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ from transformers import AutoModel, AutoTokenizer, GenerationConfig
 from transformers import initialization as init
 from transformers.cache_utils import Cache
 from transformers.configuration_utils import PreTrainedConfig
-from transformers.generation import GenerationMixin, LogitsProcessorList
+from transformers.generation import GenerationMixin
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.modeling_utils import PreTrainedModel, slice_logits_to_keep
@@ -547,18 +546,10 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
             expanded[medium] = XEmoGPTAudioFeatures(pooler_output=pooled, attention_mask=mask)
         return expanded
 
-    # Placeholders may lie above the vocabulary: what looks input ids up in the logits must not meet them.
-
-    def _get_logits_processor(self, *args: Any, **kwargs: Any) -> LogitsProcessorList:
-        processors = super()._get_logits_processor(*args, **kwargs)
-        config = self.config
-        if not processors or max(config.video_token_id, config.audio_token_id) < config.text_config.vocab_size:
-            return processors
-        return _VocabularyOnly(processors, fill=self.generation_config.pad_token_id)
-
     def _get_candidate_generator(self, *args: Any, **kwargs: Any) -> Any:
         generator = super()._get_candidate_generator(*args, **kwargs)
-        if getattr(generator, "vocab_size", None) is not None:  # prompt lookup indexes logits by prompt ids
+        # Placeholders may lie above the vocabulary, and prompt lookup indexes logits by the ids of the prompt.
+        if getattr(generator, "vocab_size", None) is not None:
             highest = max(self.config.video_token_id, self.config.audio_token_id)
             generator.vocab_size = max(generator.vocab_size, highest + 1)
         return generator
@@ -619,17 +610,6 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
         )
         model.freeze_towers()
         return model.eval()
-
-
-class _VocabularyOnly(LogitsProcessorList):
-    """Runs processors on ids of the vocabulary only: a repetition penalty looks every input id up in the logits."""
-
-    def __init__(self, processors: Sequence, fill: int | None):
-        super().__init__(processors)
-        self.fill = fill or 0
-
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: Any) -> torch.FloatTensor:
-        return super().__call__(input_ids.masked_fill(input_ids >= scores.shape[-1], self.fill), scores, **kwargs)
 
 
 def _length_mask(lengths: torch.Tensor, size: int) -> torch.BoolTensor:

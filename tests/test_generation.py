@@ -51,7 +51,7 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         {"use_cache": False},
         {"cache_implementation": "static"},
         {"repetition_penalty": 1.3},
-        {"no_repeat_ngram_size": 2},
+        {"no_repeat_ngram_size": 1},  # forbids every token of the prompt, the placeholders among them
         {"bad_words_ids": [[5], [7, 8]], "min_new_tokens": 5},
         {"prefill_chunk_size": 64},
     ],
@@ -72,6 +72,17 @@ def test_ways_to_the_same_greedy_answer(tiny: Loaded) -> None:
     for clip, answer in zip(tiny.clips, expected, strict=True):
         assert tiny(clip, prompt_lookup_num_tokens=3) == [answer]
         assert tiny(clip, assistant_model=tiny.model) == [answer]
+
+
+def test_lookup_does_not_draft_placeholders(tiny: Loaded) -> None:
+    """The prompt ends in the token that stands before its media: what follows there must not be proposed."""
+    video = tiny.processor.video_token_id
+    inputs = {
+        "input_ids": torch.tensor([[9, *[video] * 16, 5, 9]]),
+        "pixel_values_videos": tiny.inputs(tiny.clips[0])["pixel_values_videos"],
+    }
+    expected = tiny.model.generate(**inputs, max_new_tokens=NEW)
+    assert torch.equal(tiny.model.generate(**inputs, max_new_tokens=NEW, prompt_lookup_num_tokens=4), expected)
 
 
 def test_text_only_assistant(tiny: Loaded, tmp_path: Path) -> None:
