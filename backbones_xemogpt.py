@@ -33,11 +33,14 @@ def load_audio(source: Any, dtype: torch.dtype | None) -> PreTrainedModel:
 
 def load_text(source: Any, dtype: torch.dtype | None) -> PreTrainedModel:
     if isinstance(source, (str, os.PathLike)):
-        return _load(AutoModelForCausalLM, source, dtype)
-    if isinstance(source, PreTrainedConfig):
-        return AutoModelForCausalLM.from_config(source, dtype=dtype)
-    if source.get_output_embeddings() is None:
+        source = _load(AutoModelForCausalLM, source, dtype)
+    elif isinstance(source, PreTrainedConfig):
+        source = AutoModelForCausalLM.from_config(source, dtype=dtype)
+    head = source.get_output_embeddings()
+    if head is None:
         raise ValueError(f"text must be a causal LM with its head, not a bare {type(source).__name__}")
+    if head.bias is not None or head.in_features != source.config.hidden_size:
+        raise ValueError(f"the head of a '{source.config.model_type}' is not a plain matrix, which is not supported")
     return source
 
 
@@ -49,8 +52,9 @@ def _load(loader: Any, source: "str | os.PathLike", dtype: torch.dtype | None) -
         model, info = loader.from_pretrained(source, dtype=dtype or "auto", output_loading_info=True)
     finally:
         logging.set_verbosity(verbosity)
-    if info["missing_keys"]:
-        names = sorted(info["missing_keys"])
+    # A pooler nothing reads, and the mask vector of a pre-training that is over, are no loss.
+    names = sorted(key for key in info["missing_keys"] if not key.startswith("pooler.") and key != "masked_spec_embed")
+    if names:
         raise ValueError(f"{source} lacks {len(names)} weights of a {type(model).__name__}: {', '.join(names[:5])}")
     return model
 

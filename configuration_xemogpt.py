@@ -55,7 +55,6 @@ AUTO_MODELS = (
 # Image encoders whose first token is a class token; all others are read through their pooled state.
 CLASS_TOKEN_ENCODERS = frozenset(
     {
-        "altclip_vision_model",
         "beit",
         "chinese_clip_vision_model",
         "clip_vision_model",
@@ -63,9 +62,7 @@ CLASS_TOKEN_ENCODERS = frozenset(
         "dinov2",
         "dinov2_with_registers",
         "dinov3_vit",
-        "metaclip_2_vision_model",
         "vit",
-        "vit_mae",
     }
 )
 

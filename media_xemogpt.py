@@ -30,6 +30,12 @@ from .inputs_xemogpt import MediaError, as_array, check_file, sample_indices
 _MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
 _SEEKABLE_FORMATS = {_MP4, "matroska,webm"}
 _SEEKABLE_CODECS = {"h264", "hevc", "vp9", "av1", "mjpeg", "prores", "dnxhd", "ffv1"}
+# What a file may be. Others play text as pictures (tty) or open further files on their own (concat, hls, dash).
+_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,flv,asf,mpeg,mpegts,mpegvideo,m4v,h264,hevc,av1,obu,ivf,mjpeg,mxf,nut,"
+    "dv,rm,yuv4mpegpipe,ogg,wav,w64,mp3,aac,flac,aiff,caf,au,ac3,eac3,amr,ape,wv,tta,image2,apng,webp,png_pipe,"
+    "jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe,gif_pipe"
+)
 _NO_TIME = -(2**63)  # FFmpeg's own mark
 
 
@@ -87,7 +93,8 @@ def _open(path: str | os.PathLike) -> Iterator[Any]:
         raise MediaError(f"{path}: the file is empty (0 bytes); fetch or export it again")
     try:
         # "file:" keeps a colon in a name from naming a protocol; FFmpeg then lets no playlist reach the network.
-        container = av.open(f"file:{os.fspath(path)}", metadata_errors="replace")
+        options = {"format_whitelist": _FORMATS}
+        container = av.open(f"file:{os.fspath(path)}", options=options, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as error:
         what = "is no media file that FFmpeg can read"
         if head[4:8] == b"ftyp":

@@ -111,7 +111,8 @@ class XEmoGPTProcessor(ProcessorMixin):
         tokenizer.padding_side = "left"  # so that every row of a batch generates from its own last token
         self.video_token_id, self.audio_token_id = self._media_ids()
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
-        markers = sorted({*special, *PROMPT_MARKERS, VIDEO_TOKEN, AUDIO_TOKEN}, key=len, reverse=True)
+        tokens = {token for token in special if len(token) > 1}  # a token of one character cannot be broken
+        markers = sorted({*tokens, *PROMPT_MARKERS, VIDEO_TOKEN, AUDIO_TOKEN}, key=len, reverse=True)
         self._markers = re.compile("|".join(map(re.escape, markers)))
 
     def _media_ids(self) -> list[int]:
@@ -245,45 +246,56 @@ class XEmoGPTProcessor(ProcessorMixin):
     def _clean(self, messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Copies messages with all user text escaped and subtitles cut to length."""
         cleaned = []
+        media: list[str] = []
         for message in messages:
             content = message["content"]
             if isinstance(content, str):
                 content = self._escape(content)
             else:
-                content = [
-                    {**block, key: self._escape(self._cut(block[key]) if key == "subtitle" else block[key])}
-                    if (key := {"text": "text", "subtitle": "subtitle"}.get(block.get("type"))) is not None
-                    else block
-                    for block in content
-                ]
-                media = [block["type"] for block in content if block["type"] in ("video", "audio")]
-                if len(set(media)) != len(media):
-                    raise ValueError("a conversation holds at most one video and one audio")
+                media += [block["type"] for block in content if block["type"] in ("video", "audio")]
+                # One text: what the template would join must be escaped as it will stand.
+                texts = [block["text"] for block in content if block["type"] == "text"]
+                subtitles = [block["subtitle"] for block in content if block["type"] == "subtitle"]
+                content = [block for block in content if block["type"] not in ("text", "subtitle")]
+                if any(not isinstance(text, str) for text in [*texts, *subtitles]):
+                    raise ValueError("texts and subtitles of a message must be strings")
+                if len(subtitles) > 1:
+                    raise ValueError("a message holds at most one subtitle")
+                if subtitles:
+                    content.append({"type": "subtitle", "subtitle": self._cut(subtitles[0])})
+                content.append({"type": "text", "text": self._escape("".join(texts))})
             cleaned.append({**message, "content": content})
+        if len(set(media)) != len(media):
+            raise ValueError("a conversation holds at most one video and one audio")
         return cleaned
 
     def _escape(self, text: str) -> str:
         """Breaks control tokens and prompt markers with a space, so that user text stays text."""
         escaped = text.replace(ANSWER, "")
-        while (found := self._markers.search(escaped)) is not None:
-            escaped = f"{escaped[: found.start() + 1]} {escaped[found.start() + 1 :]}"
+        normalizer = self.tokenizer.backend_tokenizer.normalizer
+        if normalizer is not None and not self._markers.search(escaped):
+            normalized = normalizer.normalize_str(escaped)  # what the tokenizer will see: full-width signs may fold
+            if self._markers.search(normalized):
+                escaped = normalized
+        while self._markers.search(escaped):
+            escaped = self._markers.sub(lambda found: f"{found[0][0]} {found[0][1:]}", escaped)
         if escaped != text:
             warnings.warn("control tokens or prompt markers in the text were broken with a space", stacklevel=5)
         return escaped
 
     def _cut(self, subtitle: str) -> str:
+        """Escapes a subtitle and cuts it to `max_subtitle_tokens`."""
         # What is certainly beyond the limit need not be tokenised to know that.
-        encoded = self.tokenizer(
-            subtitle[: 32 * self.max_subtitle_tokens], add_special_tokens=False, return_offsets_mapping=True
-        )
+        escaped = self._escape(subtitle[: 32 * self.max_subtitle_tokens])
+        encoded = self.tokenizer(escaped, add_special_tokens=False, return_offsets_mapping=True)
         if len(encoded["input_ids"]) <= self.max_subtitle_tokens and len(subtitle) <= 32 * self.max_subtitle_tokens:
-            return subtitle
-        end = encoded["offset_mapping"][: self.max_subtitle_tokens][-1][1]
+            return escaped
+        end = max((offset[1] for offset in encoded["offset_mapping"][: self.max_subtitle_tokens]), default=0)
         warnings.warn(
             f"the subtitle of {len(subtitle)} characters is cut to {end} ({self.max_subtitle_tokens} tokens)",
             stacklevel=5,
         )
-        return subtitle[:end]
+        return escaped[:end]
 
     def _multimodal_inputs_from_conversations(
         self, conversations: list[list[dict[str, Any]]], *_: Any, **__: Any
@@ -371,7 +383,7 @@ class XEmoGPTProcessor(ProcessorMixin):
         if videos is not None:
             videos = [self._frames(video) for video in _list_of_videos(videos)]
         if audio is not None:
-            single = _is_path(audio) or np.ndim(audio[0]) == 0
+            single = _is_path(audio) or (len(audio) > 0 and not _is_path(audio[0]) and np.ndim(audio[0]) == 0)
             audio = [self._waveform(clip, self.sampling_rate) for clip in ([audio] if single else audio)]
         return text, videos or None, audio or None
 

@@ -58,14 +58,15 @@ class XEmoGPTVideoProcessor(ImageProcessingMixin):
         size, crop = dict(image_processor.size), getattr(image_processor, "crop_size", None)
         edge = int(size["shortest_edge"] if "shortest_edge" in size else size["height"])
         crop = dict(crop) if crop and getattr(image_processor, "do_center_crop", False) else {}
+        normalize = getattr(image_processor, "do_normalize", True)
         if "shortest_edge" not in size and size.get("height") != size.get("width"):
             raise ValueError(f"only square image sizes are supported, not {size}")
         return cls(
             size=edge,
-            crop_size=crop.get("height", edge) if "shortest_edge" in size else None,
+            crop_size=crop.get("height", edge if "shortest_edge" in size else None),
             resample=int(image_processor.resample or 3),
-            image_mean=image_processor.image_mean,
-            image_std=image_processor.image_std,
+            image_mean=image_processor.image_mean if normalize else (0.0, 0.0, 0.0),
+            image_std=image_processor.image_std if normalize else (1.0, 1.0, 1.0),
             backend=backend,
         )
 
@@ -77,9 +78,10 @@ class XEmoGPTVideoProcessor(ImageProcessingMixin):
 
     def _resize(self, frames: np.ndarray) -> torch.Tensor:
         """(T, H, W, 3) -> (T, 3, crop, crop), both uint8."""
-        if self.backend == "torch" and self.crop_size is not None and self.resample == 3:
-            return resize_frames(frames, self.size, self.crop_size)
         height, width = frames.shape[1:3]
+        extreme = max(height, width) > 16 * min(height, width)  # whole, it would grow to gigabytes before the crop
+        if self.crop_size is not None and (extreme or (self.backend == "torch" and self.resample == 3)):
+            return resize_frames(frames, self.size, self.crop_size)
         if self.crop_size is None:
             target = (self.size, self.size)
         else:

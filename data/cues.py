@@ -89,14 +89,16 @@ def _sentences(text: str) -> list[str]:
     return [*pieces, text[start:]]
 
 
-def split_cues(text: str) -> dict[str, list[str]]:
+def split_cues(text: str, default: str | None = None) -> dict[str, list[str]]:
     """Sort the sentences of an explanation into visual, audio and global cues, in reading order.
+
+    `default` is the modality of sentences before any section opens; None tells by their words.
 
     >>> split_cues("In the video, he frowns, suggesting doubt. In the audio, he sighs.")
     {'visual': ['In the video, he frowns'], 'audio': ['In the audio, he sighs.'], 'global': ['suggesting doubt.']}
     """
     cues: dict[str, list[str]] = {kind: [] for kind in CUE_KINDS}
-    section = None
+    section = default
     for sentence in map(str.strip, _sentences(text)):
         opened = next((kind for kind, opener in _SECTIONS.items() if opener.match(sentence)), None)
         if opened or _CONCLUSION.match(sentence):

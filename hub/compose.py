@@ -23,6 +23,7 @@ def compose(
     image_processor: Any = None,
     feature_extractor: Any = None,
     processor_kwargs: dict[str, Any] | None = None,
+    title: str | None = None,
     **config_kwargs: Any,
 ) -> Path:
     """Writes a model folder with weights, processor and code.
@@ -33,6 +34,7 @@ def compose(
         dtype: of all weights, e.g. `torch.bfloat16` or `"bfloat16"`; default: each part as it comes.
         tokenizer, image_processor, feature_extractor: needed where the part is not a folder or Hub id.
         processor_kwargs: further arguments of `XEmoGPTProcessor`.
+        title: of the model card; default: the folder's name.
         config_kwargs: further fields of `XEmoGPTConfig`.
 
     Returns:
@@ -68,7 +70,9 @@ def compose(
         model.to(dtype)
     model.save_pretrained(out)
     processor.save_pretrained(out)
-    write_model_card(model, out, "It was composed from backbones; nothing of it has been trained for this task.")
+    write_model_card(
+        model, out, "It was composed from backbones; nothing of it has been trained for this task.", title
+    )
     return out
 
 

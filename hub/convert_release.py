@@ -63,8 +63,10 @@ class ConversionReport:
         lines = [f"{self.used} tensors from {self.checkpoint}, {self.from_backbones} from the backbones"]
         if self.lora:
             lines.append("LoRA {action}: {layers} matrices, r={r}, alpha={alpha}{note}".format(**self.lora))
+        else:
+            lines.append("no LoRA in the file: its LLM is taken as it is")
         lines += [f"ignored, {reason}: {len(keys)} tensors" for reason, keys in self.ignored.items()]
-        lines += [f"missing (left random, not used to generate): {key}" for key in self.missing]
+        lines += [f"missing (newly made, not used to generate): {key}" for key in self.missing]
         return "\n".join([*lines, f"written: {self.out}"])
 
 
@@ -101,6 +103,10 @@ def convert(
     from xemogpt.processing_xemogpt import XEmoGPTProcessor, XEmoGPTVideoProcessor
 
     report = ConversionReport(out=os.fspath(out), checkpoint=os.fspath(checkpoint))
+    if lora_alpha is not None and not 0 < lora_alpha < float("inf"):
+        raise ValueError(f"lora_alpha must be a positive number, not {lora_alpha}")
+    if Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
+        raise FileExistsError(f"{out} exists and is not empty; choose another --out or remove it")
     state = _read(checkpoint)
     state, lora = _sort_keys(state, report)
     shapes = _shapes(state)
@@ -110,7 +116,7 @@ def convert(
         model = XEmoGPTForConditionalGeneration.from_backbones(clip, hubert, llm, dtype=dtype, **shapes)
     _untie_if_different(model, state)
     _load(model, state, report)
-    adapter = _apply_lora(model, lora, lora_alpha, keep_lora, report)
+    adapter = _apply_lora(model, state, lora, lora_alpha, keep_lora, report)
     folder = empty_folder(out)
     processor = XEmoGPTProcessor.build(
         AutoTokenizer.from_pretrained(llm),
@@ -141,7 +147,7 @@ def _read(checkpoint: str | os.PathLike) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"{path}: refused, the file is no plain state dict of tensors ({_first_line(error)})"
+            f"{path}: refused: it holds more than tensors, and opening it could run code; ask for a plain state dict"
         ) from error
     except (RuntimeError, EOFError, OSError) as error:
         raise ValueError(f"{path}: not a readable PyTorch checkpoint ({_first_line(error)})") from error
@@ -249,12 +255,19 @@ def _load(model: Any, state: dict[str, Any], report: ConversionReport) -> None:
 
 
 def _apply_lora(
-    model: Any, lora: dict[str, dict[str, Any]], alpha: float | None, keep: bool, report: ConversionReport
+    model: Any,
+    state: dict[str, Any],
+    lora: dict[str, dict[str, Any]],
+    alpha: float | None,
+    keep: bool,
+    report: ConversionReport,
 ) -> dict[str, Any] | None:
     """Merges W + (alpha / r) B A, or returns the adapter's tensors."""
     import torch
 
     if not lora:
+        if not any(name.startswith("model.language_model.") for name in state):
+            raise ValueError(f"{report.checkpoint}: neither a LoRA nor an LLM in the file: the LLM would be untuned")
         return None
     incomplete = sorted(name for name, pair in lora.items() if set(pair) != {"A", "B"})
     targets = {name.rsplit(".", 1)[1] for name in lora}
@@ -265,7 +278,10 @@ def _apply_lora(
         lacking.append(f"blocks with LoRA: {len(blocks)}, in an LLM of {num_layers} layers")
     if incomplete or lacking:
         raise ValueError(f"{report.checkpoint}: the LoRA is incomplete: {_some(incomplete + lacking)}")
-    r = next(iter(lora.values()))["A"].shape[0]
+    ranks = {pair["A"].shape[0] for pair in lora.values()}
+    if len(ranks) > 1:
+        raise ValueError(f"{report.checkpoint}: LoRA of several ranks {sorted(ranks)}; one alpha cannot fit them all")
+    r = ranks.pop()
     scale = (alpha if alpha is not None else r) / r
     note = "" if alpha is not None else " (alpha is not in the file; r assumed, as the paper trained)"
     action = "kept in adapter/" if keep else "merged"
@@ -299,7 +315,6 @@ def _save_adapter(adapter: dict[str, Any], lora: dict[str, Any], folder: Path) -
         target_modules=rf"model\.language_model\..*\.({'|'.join(lora['targets'])})",
         task_type="CAUSAL_LM",
         inference_mode=True,
-        base_model_name_or_path=os.fspath(folder.name),
     )
     (folder / "adapter").mkdir()
     config.save_pretrained(folder / "adapter")

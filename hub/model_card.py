@@ -25,12 +25,13 @@ def part_sizes(model: Any) -> dict[str, int]:
     return sizes
 
 
-def write_model_card(model: Any, folder: Path, origin: str) -> Path:
+def write_model_card(model: Any, folder: Path, origin: str, title: str | None = None) -> Path:
     """Writes `folder/README.md`.
 
     Args:
         model: the model in the folder.
         origin: one sentence on where its weights come from.
+        title: of the card; default: the folder's name.
     """
     config = model.config
     backbones = {name: getattr(config, f"{name}_config") for name in ("vision", "audio", "text")}
@@ -57,7 +58,7 @@ def write_model_card(model: Any, folder: Path, origin: str) -> Path:
     text = f"""---
 {_yaml(metadata)}---
 
-# {folder.name}
+# {title or folder.name}
 
 An XEmoGPT model (arXiv 2602.05496): it explains the emotion in a clip from visual and audio cues. {origin}
 {warning}

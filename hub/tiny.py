@@ -343,6 +343,7 @@ def _assemble(out: Path, llm: str | os.PathLike | None, audio: str | os.PathLike
             image_processor=XEmoGPTVideoProcessor(size=IMAGE_SIZE, crop_size=IMAGE_SIZE),
             feature_extractor=feature_extractor,
             untrained_parts=["vision_tower"],
+            title=NAME,
         )
     files = {str(path.relative_to(out)): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()}
     (out / RECIPE_FILE).write_text(json.dumps(wanted | {"files": files}, indent=2) + "\n")

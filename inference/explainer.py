@@ -196,7 +196,7 @@ class Explainer:
         return Explanation(
             video=shown(clip.video),
             text=text,
-            cues=split_cues(text),
+            cues=split_cues(text, question.task if question.task in ("visual", "audio") else None),
             task=question.task,
             language=question.language,
             prompt_id=question.prompt_id,

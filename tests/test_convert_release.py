@@ -193,6 +193,27 @@ def test_what_matters_must_be_there(release: Path, tmp_path: Path, edit: Callabl
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("alpha", [0, -3, float("nan"), float("inf")])
+def test_alpha_must_be_a_positive_number(release: Path, tmp_path: Path, alpha: float) -> None:
+    with pytest.raises(ValueError, match="lora_alpha must be"):
+        run(release, tmp_path / "out", lora_alpha=alpha)
+
+
+def test_lora_must_be_there_and_of_one_rank(release: Path, tmp_path: Path) -> None:
+    state = {key: value for key, value in whole_state(release).items() if trained_part(key)}
+    with pytest.raises(ValueError, match="neither a LoRA nor an LLM"):
+        run(release, tmp_path / "out", {key: value for key, value in state.items() if "lora_" not in key})
+    for key in state:
+        if ".layers.1." in key and "lora_A" in key:
+            state[key] = torch.cat([state[key]] * 2)
+        elif ".layers.1." in key and "lora_B" in key:
+            state[key] = torch.cat([state[key]] * 2, dim=1)
+    with pytest.raises(ValueError, match="several ranks"):
+        run(release, tmp_path / "out", state)
+    whole = {key: value for key, value in whole_state(release).items() if "lora_" not in key}
+    assert "no LoRA in the file" in str(run(release, tmp_path / "plain", whole))
+
+
 def test_malicious_pickle_is_refused(release: Path, tmp_path: Path) -> None:
     canary = tmp_path / "canary"
 
