@@ -58,6 +58,8 @@ class AudioEmotionalCueBridge(nn.Module):
     def forward(self, audio_features: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """X_a (N, l_a, d_a) with its mask (N, l_a) bool -> H_a (N, l_a, d_a), zero at padding."""
         hidden_states = audio_features.to(self.layers[0].final_layer_norm.weight.dtype)
+        if self.layers[0].gradient_checkpointing and torch.is_grad_enabled() and not hidden_states.requires_grad:
+            hidden_states = hidden_states.detach().requires_grad_()  # re-entrant checkpointing asks it of its input
         mask = create_bidirectional_mask(
             config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask
         )

@@ -17,10 +17,16 @@ from transformers.cache_utils import Cache
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.generation import GenerationMixin
 from transformers.masking_utils import create_bidirectional_mask
-from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
+from transformers.modeling_outputs import (
+    BaseModelOutput,
+    BaseModelOutputWithPast,
+    BaseModelOutputWithPooling,
+    CausalLMOutputWithPast,
+)
 from transformers.modeling_utils import PreTrainedModel, slice_logits_to_keep
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import can_return_tuple, is_torchdynamo_compiling, logging, torch_compilable_check
+from transformers.utils.output_capturing import capture_outputs
 
 from .backbones_xemogpt import load_audio, load_text, load_vision, pad_token_id
 from .bridges_xemogpt import (
@@ -36,6 +42,8 @@ logger = logging.get_logger(__name__)
 
 VIDEO_TOKEN, AUDIO_TOKEN = "<|video_pad|>", "<|audio_pad|>"
 AUDIO_INPUTS = ("input_values", "input_values_mask", "input_features", "input_features_mask")
+# Waveform towers that mask padding wherever a step sees its neighbours, if their features are layer-normalised.
+PADDING_SAFE = frozenset({"hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm"})
 OWN_PARTS = (
     "video_bridge",
     "audio_bridge",
@@ -105,6 +113,11 @@ class XEmoGPTPreTrainedModel(PreTrainedModel):
         model.freeze_towers()
         return loaded
 
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """False: transformers distrusts how custom code initialises, and so would skip the towers' own ways."""
+        return False
+
     def freeze_towers(self) -> None:
         """Takes the towers out of training, no gradient and eval mode for good, if `config.freeze_towers`."""
         if self.config.freeze_towers:
@@ -115,7 +128,7 @@ class XEmoGPTPreTrainedModel(PreTrainedModel):
     def train(self, mode: bool = True) -> "XEmoGPTPreTrainedModel":
         """Frozen towers stay in eval mode: HuBERT in train mode masks and drops at random."""
         super().train(mode)
-        if self.config.freeze_towers and hasattr(self, "model" if self.base_model is not self else "vision_tower"):
+        if self.config.freeze_towers and hasattr(self.base_model, "vision_tower"):
             self.base_model.vision_tower.eval()
             self.base_model.audio_tower.eval()
         return self
@@ -166,6 +179,8 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
             outputs = self.vision_tower(pixel_values_videos.flatten(0, 1).to(self.vision_tower.dtype), **kwargs)
         if self.config.vision_feature == "class":  # the raw class token, before any final norm or projection
             frame_features = outputs.last_hidden_state[:, 0]
+        elif getattr(outputs, "pooler_output", None) is None:
+            raise ValueError(f"'{self.config.vision_config.model_type}' gives no pooled state: try another encoder")
         else:
             frame_features = outputs.pooler_output.flatten(1)
         hidden_states = self.video_bridge(frame_features.unflatten(0, (num_videos, num_frames)))
@@ -196,7 +211,8 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
             if self.config.audio_config.model_type == "whisper":
                 if input_features is None:
                     raise ValueError("this model's audio tower is Whisper: pass input_features, not input_values")
-                outputs, mask = self._whisper(input_features, input_features_mask, **kwargs)
+                outputs = _whisper(self.audio_tower, input_features, input_features_mask, **kwargs)
+                mask = _whisper_steps(input_features_mask)
             elif input_values is None:
                 raise ValueError("this model's audio tower reads waveforms: pass input_values, not input_features")
             else:
@@ -222,41 +238,13 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
             attention_mask=mask,
         )
 
-    def _whisper(
-        self, features: torch.Tensor, mask: torch.Tensor | None, **kwargs: Any
-    ) -> tuple[BaseModelOutputWithPooling, torch.Tensor | None]:
-        """Whisper's encoder on clips shorter than its thirty seconds: positions cut to the clip, padding masked.
-
-        Its own forward refuses any length but thirty seconds and attends to the silence that fills them up.
-        """
-        tower, steps_mask = self.audio_tower, None
-        hidden_states = features.to(tower.dtype)  # (N, mels, frames)
-        if mask is not None:  # zero padding after each convolution, so that a padded clip equals the clip alone
-            hidden_states = hidden_states * mask.unsqueeze(1).to(hidden_states.dtype)
-        hidden_states = nn.functional.gelu(tower.conv1(hidden_states))
-        if mask is not None:
-            hidden_states = hidden_states * mask.unsqueeze(1).to(hidden_states.dtype)
-        hidden_states = nn.functional.gelu(tower.conv2(hidden_states)).transpose(1, 2)  # (N, l_a, d_a)
-        num_steps = hidden_states.shape[1]
-        if num_steps > tower.max_source_positions:
-            raise ValueError(
-                f"{num_steps} audio steps exceed the Whisper encoder's {tower.max_source_positions}; cut the audio"
-            )
-        hidden_states = hidden_states + tower.embed_positions.weight[:num_steps]
-        if mask is not None:
-            steps_mask = _length_mask((mask.sum(-1) - 1) // 2 + 1, num_steps)
-        attention_mask = create_bidirectional_mask(
-            config=tower.config, inputs_embeds=hidden_states, attention_mask=steps_mask
-        )
-        for layer in tower.layers:
-            hidden_states = layer(hidden_states, attention_mask, **kwargs)
-        return BaseModelOutputWithPooling(last_hidden_state=tower.layer_norm(hidden_states)), steps_mask
-
     def encode_audio(self, **inputs: Any) -> XEmoGPTAudioFeatures:
-        """`get_audio_features`, except that a group-norm tower gets each clip alone, at its own length."""
+        """`get_audio_features`, except that a tower into which padding leaks gets each clip alone, at its length."""
         mask = inputs.get("input_values_mask")
-        group_norm = getattr(self.config.audio_config, "feat_extract_norm", "layer") == "group"
-        if not group_norm or mask is None or mask.shape[0] == 1:
+        config = self.config.audio_config
+        group_norm = getattr(config, "feat_extract_norm", "layer") == "group"
+        leaks = group_norm or config.model_type not in PADDING_SAFE or getattr(config, "add_adapter", False)
+        if not leaks or mask is None:
             return self.get_audio_features(**inputs, return_dict=True)
         lengths = mask.sum(-1).tolist()
         clips = [
@@ -300,11 +288,28 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
         texts = self.video_cue_head.text_projection(text_embeddings.to(frames.dtype))
         return torch.einsum("ntd,cd->nct", frames, nn.functional.normalize(texts, dim=-1))
 
+    def recognise(self, text_embeddings: torch.FloatTensor, **media: Any) -> torch.FloatTensor:
+        """Zero-shot recognition: how close clips are to texts, such as prompts for each emotion (eq. 3, 6).
+
+        Args:
+            text_embeddings: (C, video_text_size) or (C, audio_text_size), from the frozen text encoder of the medium.
+            media: `pixel_values_videos` for the picture, or what `get_audio_features` takes for the voice.
+
+        Returns:
+            (N, C), cosine times the learnt scale: logits over the texts.
+        """
+        video = "pixel_values_videos" in media
+        head = self.video_cue_head if video else self.audio_cue_head
+        cues = self.get_video_cues(**media) if video else self.get_audio_cues(**media)
+        texts = head.text_projection(text_embeddings.to(cues.embedding.dtype))
+        clips, texts = (nn.functional.normalize(x, dim=-1) for x in (cues.embedding, texts))
+        return head.logit_scale.exp() * clips @ texts.T
+
     def embed_tokens(self, input_ids: torch.LongTensor) -> torch.Tensor:
         """(B, S) -> (B, S, d). Placeholders above the vocabulary get an arbitrary row: features replace it."""
-        vocab_size = self.config.text_config.vocab_size
-        if max(self.config.video_token_id, self.config.audio_token_id) >= vocab_size:
-            input_ids = input_ids.masked_fill(input_ids >= vocab_size, 0)
+        for token_id in (self.config.video_token_id, self.config.audio_token_id):
+            if token_id >= self.config.text_config.vocab_size:
+                input_ids = input_ids.masked_fill(input_ids == token_id, 0)
         return self.get_input_embeddings()(input_ids)
 
     def get_placeholder_mask(
@@ -329,7 +334,7 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
         num_placeholders = mask.sum()
         torch_compilable_check(
             num_placeholders == count,
-            lambda: f"{int(num_placeholders)} {medium} placeholders in input_ids, but {int(count)} {medium} features",
+            lambda: _mismatch(medium, num_placeholders, count),
         )
         return inputs_embeds.masked_scatter(mask.unsqueeze(-1), rows)
 
@@ -378,6 +383,11 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
             features["audio"] = self.encode_audio(**audio_inputs)
         if inputs_embeds is None:
             inputs_embeds = self.embed_tokens(input_ids)
+        if modality_gates is not None and modality_gates.shape != (inputs_embeds.shape[0], 2):
+            raise ValueError(
+                f"modality_gates must be ({inputs_embeds.shape[0]}, 2), [visual, audio] of each sample, "
+                f"not {tuple(modality_gates.shape)}"
+            )
 
         blocked = None  # (B, S), where no gradient may flow back
         for column, medium in enumerate(("video", "audio")):
@@ -429,17 +439,18 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
     """XEmoGPT with its language modelling head: explains, and recognises, the emotion in a clip."""
 
     _auto_class = "AutoModelForMultimodalLM"  # a saved model takes its code along
-    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}  # noqa: RUF012
 
     def __init__(self, config: XEmoGPTConfig):
         super().__init__(config)
-        for name, neutral in (("final_logit_softcapping", None), ("logits_scaling", 1), ("logit_scale", 1)):
-            if getattr(config.text_config, name, neutral) not in (neutral, None):
+        for name in ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier"):
+            if getattr(config.text_config, name, None) not in (1, None):
                 raise ValueError(
                     f"'{config.text_config.model_type}' rescales its logits ({name}), which is not supported"
                 )
         self.model = XEmoGPTModel(config)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        embeddings = next(name for name, part in self.model.named_modules() if part is self.get_input_embeddings())
+        self._tied_weights_keys = {"lm_head.weight": f"model.{embeddings}.weight"}
         self.post_init()
         self.freeze_towers()
 
@@ -462,6 +473,22 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
     def get_audio_features(self, *args: Any, **kwargs: Any) -> XEmoGPTAudioFeatures:
         """See `XEmoGPTModel.get_audio_features`."""
         return self.model.get_audio_features(*args, **kwargs)
+
+    def get_video_cues(self, *args: Any, **kwargs: Any) -> XEmoGPTCueOutput:
+        """See `XEmoGPTModel.get_video_cues`."""
+        return self.model.get_video_cues(*args, **kwargs)
+
+    def get_audio_cues(self, *args: Any, **kwargs: Any) -> XEmoGPTCueOutput:
+        """See `XEmoGPTModel.get_audio_cues`."""
+        return self.model.get_audio_cues(*args, **kwargs)
+
+    def frame_relevance(self, *args: Any, **kwargs: Any) -> torch.FloatTensor:
+        """See `XEmoGPTModel.frame_relevance`."""
+        return self.model.frame_relevance(*args, **kwargs)
+
+    def recognise(self, *args: Any, **kwargs: Any) -> torch.FloatTensor:
+        """See `XEmoGPTModel.recognise`."""
+        return self.model.recognise(*args, **kwargs)
 
     @can_return_tuple
     def forward(
@@ -518,6 +545,8 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
     # Generation encodes images and video once, before prefill; the next two methods make it do so with audio.
 
     def _prepare_multimodal_encoder_kwargs_for_generation(self, model_kwargs: dict[str, Any]) -> dict[str, Any]:
+        given = model_kwargs.get("mm_encoder_outputs") or {}
+        model_kwargs["mm_encoder_outputs"] = dict(given)  # the caller's own stays as it is
         model_kwargs = super()._prepare_multimodal_encoder_kwargs_for_generation(model_kwargs)
         audio = {name: model_kwargs.pop(name, None) for name in AUDIO_INPUTS}
         if audio["input_values"] is not None or audio["input_features"] is not None:
@@ -532,24 +561,49 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
         return model_kwargs
 
     def _expand_multimodal_outputs(
-        self, input_ids: torch.LongTensor, mm_encoder_output: dict, expand_size: int = 1, **_: Any
+        self,
+        input_ids: torch.LongTensor | None,
+        mm_encoder_output: dict,
+        expand_size: int = 1,
+        inputs_embeds: torch.Tensor | None = None,
     ) -> dict:
+        """Repeats the clips of each sample as often as the sample: [A, B] in one prompt becomes [A, B, A, B]."""
         expanded = {}
-        for medium, output in mm_encoder_output.items():  # a sample has at most one clip of each medium
+        for medium, output in mm_encoder_output.items():
+            if output is None:
+                continue
             pooled, mask = output.pooler_output, getattr(output, "attention_mask", None)
-            if isinstance(pooled, torch.Tensor):
-                pooled = pooled.repeat_interleave(expand_size, dim=0)
-            else:
-                pooled = [clip for clip in pooled for _ in range(expand_size)]
-            if mask is not None:
-                mask = mask.repeat_interleave(expand_size, dim=0)
-            expanded[medium] = XEmoGPTAudioFeatures(pooler_output=pooled, attention_mask=mask)
+            ids = None if input_ids is None or input_ids.shape[1] == 0 else input_ids
+            placeholders = self.model.get_placeholder_mask(
+                ids, inputs_embeds, getattr(self.config, f"{medium}_token_id")
+            ).sum(-1)  # (B,)
+            lengths = torch.tensor([len(clip) for clip in pooled]) if mask is None else mask.sum(-1).cpu()  # (N,)
+            if placeholders.sum() != lengths.sum():
+                raise ValueError(_mismatch(medium, placeholders.sum(), lengths.sum()))
+            owners = torch.searchsorted(placeholders.cumsum(0).cpu(), lengths.cumsum(0)).tolist()
+            order = [
+                clip
+                for sample in range(len(placeholders))
+                for _ in range(expand_size)
+                for clip, owner in enumerate(owners)
+                if owner == sample
+            ]
+            expanded[medium] = XEmoGPTAudioFeatures(
+                pooler_output=pooled[order] if isinstance(pooled, torch.Tensor) else [pooled[clip] for clip in order],
+                attention_mask=None if mask is None else mask[order],
+            )
         return expanded
+
+    # Placeholders may lie above the vocabulary: what indexes logits by the ids of the prompt must not meet them.
+
+    def _get_logits_processor(self, *args: Any, encoder_input_ids: torch.Tensor | None = None, **kwargs: Any) -> Any:
+        if encoder_input_ids is not None and encoder_input_ids.ndim == 2:
+            encoder_input_ids = encoder_input_ids.clamp(max=self.config.text_config.vocab_size - 1)
+        return super()._get_logits_processor(*args, encoder_input_ids=encoder_input_ids, **kwargs)
 
     def _get_candidate_generator(self, *args: Any, **kwargs: Any) -> Any:
         generator = super()._get_candidate_generator(*args, **kwargs)
-        # Placeholders may lie above the vocabulary, and prompt lookup indexes logits by the ids of the prompt.
-        if getattr(generator, "vocab_size", None) is not None:
+        if getattr(generator, "vocab_size", None) is not None:  # prompt lookup
             highest = max(self.config.video_token_id, self.config.audio_token_id)
             generator.vocab_size = max(generator.vocab_size, highest + 1)
         return generator
@@ -595,7 +649,7 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
         with torch.device("meta"):  # the loaded parts are put in below; initialising them here would double the memory
             model = cls(config)
         model.model.vision_tower, model.model.audio_tower = vision, audio
-        model.model.language_model, model.lm_head = text.get_decoder(), text.get_output_embeddings()
+        model.model.language_model, model.lm_head = text.base_model, text.get_output_embeddings()
         for name in OWN_PARTS:
             part = getattr(model.model, name).to_empty(device=text.device).to(dtype or text.dtype)
             part.apply(model._init_weights)
@@ -610,6 +664,44 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
         )
         model.freeze_towers()
         return model.eval()
+
+
+def _mismatch(medium: str, num_placeholders: int | torch.Tensor, num_features: int | torch.Tensor) -> str:
+    return f"{int(num_placeholders)} {medium} placeholders in input_ids, but {int(num_features)} {medium} features"
+
+
+@capture_outputs
+def _whisper(
+    tower: WhisperEncoder, features: torch.Tensor, mask: torch.Tensor | None = None, **kwargs: Any
+) -> BaseModelOutput:
+    """Whisper's encoder on clips shorter than its thirty seconds: positions cut to the clip, padding masked.
+
+    Its own forward refuses any length but thirty seconds and attends to the silence that fills them up.
+    """
+    hidden_states = features.to(tower.dtype)  # (N, mels, frames)
+    if mask is not None:  # zero padding after each convolution, so that a padded clip equals the clip alone
+        hidden_states = hidden_states * mask.unsqueeze(1).to(hidden_states.dtype)
+    hidden_states = nn.functional.gelu(tower.conv1(hidden_states))
+    if mask is not None:
+        hidden_states = hidden_states * mask.unsqueeze(1).to(hidden_states.dtype)
+    hidden_states = nn.functional.gelu(tower.conv2(hidden_states)).transpose(1, 2)  # (N, l_a, d_a)
+    num_steps = hidden_states.shape[1]
+    if num_steps > tower.max_source_positions:
+        raise ValueError(
+            f"{num_steps} audio steps exceed the Whisper encoder's {tower.max_source_positions}; cut the audio"
+        )
+    hidden_states = hidden_states + tower.embed_positions(torch.arange(num_steps, device=hidden_states.device))
+    attention_mask = create_bidirectional_mask(
+        config=tower.config, inputs_embeds=hidden_states, attention_mask=_whisper_steps(mask)
+    )
+    for layer in tower.layers:
+        hidden_states = layer(hidden_states, attention_mask, **kwargs)
+    return BaseModelOutput(last_hidden_state=tower.layer_norm(hidden_states))
+
+
+def _whisper_steps(mask: torch.Tensor | None) -> torch.BoolTensor | None:
+    """Mask of mel frames (N, frames) -> mask of audio steps (N, l_a): the second convolution has stride 2."""
+    return None if mask is None else _length_mask((mask.sum(-1) + 1) // 2, (mask.shape[1] + 1) // 2)
 
 
 def _length_mask(lengths: torch.Tensor, size: int) -> torch.BoolTensor:
