@@ -4,7 +4,7 @@
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
-SUBPACKAGES = find_packages(include=["data*", "eval*", "hub*", "inference*", "train*"])
+SUBPACKAGES = find_packages(include=["commands*", "data*", "eval*", "hub*", "inference*", "train*"])
 
 
 class BuildWithoutSetup(build_py):

@@ -4,27 +4,22 @@
 Each answer is on disk before the next clip; called again, the run goes on where it was.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, BinaryIO
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks
-    fcntl = None  # type: ignore[assignment]
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
+from xemogpt.data.jsonl import JsonLines
 from xemogpt.inference.clips import Clip, gather_clips
 from xemogpt.inference.explain import load_explainer
 from xemogpt.inference.explainer import model_name
-from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejection, json_line
+from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejection
 
 
 @dataclass(frozen=True)
@@ -119,81 +114,6 @@ def explain_files(
                     bar.update()
     rejected, skipped = counts[Rejection] + len(refused), len(todo) - len(left) - len(refused)
     return Summary(counts[Explanation], rejected, skipped, caution)
-
-
-class JsonLines:
-    """A file with one JSON object a line that outlives a kill: a row is on disk when `append` returns.
-
-    Opening it reads `rows` and cuts off half a row at the end, which a kill may have left. The first row makes the
-    file. While it is open no other run can have it.
-
-    Raises:
-        ValueError: the file holds something else than rows with `required` in them (it is left as it is), or another
-            run has it.
-    """
-
-    START = b'{"video"'
-
-    def __init__(self, path: Path, required: str):
-        self.path, self.required = path, required
-        self._file: BinaryIO | None = None
-        self.rows: list[dict[str, Any]] = []
-        if path.exists():
-            self._open()
-            self.rows = self._recover()
-        elif not path.parent.is_dir():
-            raise FileNotFoundError(f"{path.parent}: no such folder to write {path.name} in; make it first")
-
-    def __enter__(self) -> "JsonLines":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def append(self, row: dict[str, Any]) -> None:
-        """Write one row, down to the disk."""
-        file = self._file or self._open()
-        file.write(json_line(row))
-        file.flush()
-        os.fsync(file.fileno())
-
-    def rewrite(self, rows: list[dict[str, Any]]) -> None:
-        """Replace the whole file, at once or not at all."""
-        scratch = self.path.with_name(f".{self.path.name}.part")
-        scratch.write_bytes(b"".join(map(json_line, rows)))
-        os.replace(scratch, self.path)
-        self.__exit__()
-        self._open()
-        self.rows = rows
-
-    def _open(self) -> BinaryIO:
-        self._file = file = self.path.open("ab+")
-        try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            raise ValueError(f"{self.path}: another run is writing it; wait for it, or name another file") from None
-        return file
-
-    def _recover(self) -> list[dict[str, Any]]:
-        assert self._file is not None
-        self._file.seek(0)
-        *lines, torn = self._file.read().split(b"\n")
-        rows = []
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-            except ValueError:
-                row = None
-            if not isinstance(row, dict) or self.required not in row:
-                raise ValueError(f"{self.path}, line {number}: is no row that this command writes; name another file")
-            rows.append(row)
-        if not (torn.startswith(self.START) or self.START.startswith(torn)):
-            raise ValueError(f"{self.path}: ends in something else than half a row; name another file")
-        self._file.truncate(sum(len(line) + 1 for line in lines))
-        return rows
 
 
 def _name(row: dict[str, Any]) -> str:

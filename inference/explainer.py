@@ -16,9 +16,10 @@ import torch
 from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor, BatchFeature
 
 from xemogpt.data.cues import split_cues
+from xemogpt.data.jsonl import one_line
 from xemogpt.hub.compose import torch_dtype
 from xemogpt.inference.clips import Clip
-from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejection, one_line, shown
+from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejection, shown
 from xemogpt.media_xemogpt import load_audio, load_video
 
 TINY = "xemogpt-tiny"

@@ -1,7 +1,6 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """What is asked about a clip, how the answer is searched for, and what comes back."""
 
-import json
 import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,7 +10,6 @@ from xemogpt.inference.clips import Clip
 from xemogpt.prompts_xemogpt import get_prompt
 
 CUSTOM = "custom"
-_LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
 
 
 @dataclass(frozen=True)
@@ -132,19 +130,3 @@ def shown(medium: Any) -> str | None:
     if medium is None or medium is False:
         return None if medium is None else "none"
     return os.fspath(medium) if isinstance(medium, (str, os.PathLike)) else "array"
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message on one line; its type in front where the message alone would not say what happened."""
-    message = " ".join(str(error).split())
-    plain = isinstance(error, (ValueError, OSError, ImportError)) and message
-    return message if plain else f"{type(error).__name__}: {message}".rstrip(": ")
-
-
-def json_line(row: dict[str, Any]) -> bytes:
-    """A row as one line of UTF-8 JSON, with its end; no reader's idea of a line end occurs inside."""
-    text = json.dumps(row, ensure_ascii=False).translate(_LINE_ENDS) + "\n"
-    try:
-        return text.encode()
-    except UnicodeEncodeError:  # a file name that is no valid Unicode
-        return f"{json.dumps(row)}\n".encode()

@@ -16,10 +16,12 @@ from media_factory import pattern, tone, write_media
 from small_clips import bad_clips, good_clips
 from tiny_model import make_tiny_model
 
-from xemogpt.inference.batch import JsonLines, Summary, explain_files, fcntl
+from xemogpt.data.jsonl import JsonLines, fcntl, json_line
+from xemogpt.inference import batch
+from xemogpt.inference.batch import Summary, explain_files
 from xemogpt.inference.clips import Clip, gather_clips
 from xemogpt.inference.explain import explain
-from xemogpt.inference.explanation import Decoding, Question, json_line
+from xemogpt.inference.explanation import Decoding, Question
 
 SHORT = Decoding(max_new_tokens=6)
 
@@ -146,7 +148,7 @@ def test_finished_run_loads_no_model(
     out = tmp_path / "out.jsonl"
     explain_files([clips[0], bad], out, model=model, decoding=SHORT)
     before = out.read_bytes(), (tmp_path / "rejects.jsonl").read_bytes()
-    monkeypatch.delattr(sys.modules[JsonLines.__module__], "load_explainer")
+    monkeypatch.delattr(batch, "load_explainer")
     assert explain_files([clips[0], bad], out, model=model, decoding=SHORT) == Summary(0, 1, 1)
     assert (out.read_bytes(), (tmp_path / "rejects.jsonl").read_bytes()) == before
 

@@ -27,12 +27,13 @@ REMOTE_EDGES = {stem: set(side[:index]) for side in (MODEL_SIDE, INPUT_SIDE) for
 # Present wherever transformers can load a model at all; the rest must be guarded.
 REMOTE_REQUIRED = {"torch", "transformers", "numpy", "huggingface_hub", "safetensors", "tokenizers", "packaging"}
 # What a part of the package must not import; a part that is not listed may import everything but the applications.
-APPLICATIONS = {"scripts", "demo", "tests", "cli", "__main__"}
+APPLICATIONS = {"scripts", "demo", "tests", "cli", "commands", "__main__"}
 FORBIDDEN: dict[str, set[str]] = {
     "data": {"train", "eval", "hub", "inference", *APPLICATIONS},
     "train": {"eval", *APPLICATIONS},
     "eval": {"train", *APPLICATIONS},
-    "cli": APPLICATIONS - {"cli"},
+    "commands": APPLICATIONS - {"commands"},
+    "cli": APPLICATIONS - {"cli", "commands"},
     "__main__": APPLICATIONS - {"cli", "__main__"},
     "scripts": {"demo", "tests"},
     "demo": {"scripts", "tests"},

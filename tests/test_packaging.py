@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from test_layering import imports, third_party
 
-PACKAGE_FOLDERS = {"data", "eval", "hub", "inference", "train"}
+PACKAGE_FOLDERS = {"commands", "data", "eval", "hub", "inference", "train"}
 
 
 def run(*command: str | Path, **kwargs: object) -> str:

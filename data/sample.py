@@ -1,0 +1,145 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""One clip and what is known of it: the schema that readers give, training eats and the builder writes.
+
+A manifest is a .jsonl file with one sample a line; only `id` and one of `video`, `audio` must be there:
+
+    {"id": "sample_00000007", "video": "video/sample_00000007.mp4", "subtitle": {"en": "Well, goodbye."},
+     "label": "angry", "text": "In the video, ...", "cues": [{"text": "She frowns.", "modality": "visual"}]}
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+MODALITIES = ("visual", "audio", "global")
+KINDS = ("observation", "inference", "subtitle")
+
+
+@dataclass(frozen=True)
+class Cue:
+    """One observable fact, or what follows from such.
+
+    modality: visual, audio or global. kind: observation, inference or subtitle (a quotation, never evidence).
+    polarity: 1 asserted, -1 negated ("does not smile"). span: characters [a, b) of the text it was read from.
+    time: from and to, in seconds of the clip. intensity: 0 to 1. source: who says so (an annotator, a model, a rule).
+    """
+
+    text: str
+    modality: str
+    kind: str = "observation"
+    polarity: int = 1
+    span: tuple[int, int] | None = None
+    time: tuple[float, float] | None = None
+    intensity: float | None = None
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or not self.text.strip():
+            raise ValueError("a cue without text")
+        if self.modality not in MODALITIES:
+            raise ValueError(f"modality {self.modality!r} of a cue is none of {', '.join(MODALITIES)}")
+        if self.kind not in KINDS:
+            raise ValueError(f"kind {self.kind!r} of a cue is none of {', '.join(KINDS)}")
+        if self.polarity not in (1, -1):
+            raise ValueError(f"polarity {self.polarity!r} of a cue is neither 1 nor -1")
+
+
+@dataclass(frozen=True)
+class EmotionSample:
+    """A clip with its annotation. Paths are as given; `read_manifest` resolves them against the manifest's folder.
+
+    subtitle and text: by language code ("en", "zh"). label: one class of the source's own set. labels: open-set words.
+    valence: on the source's own scale. caption: one to three cues in at most 25 words (EmoCue-ShortCaption).
+    source: the data set. split: train, validation, test, ... licence: of the annotation.
+    """
+
+    id: str
+    video: str | None = None
+    audio: str | None = None
+    subtitle: dict[str, str] = field(default_factory=dict)
+    label: str | None = None
+    labels: tuple[str, ...] = ()
+    valence: float | None = None
+    text: dict[str, str] = field(default_factory=dict)
+    caption: str | None = None
+    cues: tuple[Cue, ...] = ()
+    source: str | None = None
+    split: str | None = None
+    licence: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.id, str) or not self.id:
+            raise ValueError("a sample without id")
+        if not self.video and not self.audio:
+            raise ValueError(f"{self.id}: has neither video nor audio")
+
+    def cues_of(self, modality: str) -> list[Cue]:
+        """The cues of one modality, in order."""
+        return [cue for cue in self.cues if cue.modality == modality]
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> "EmotionSample":
+        """From a row of JSON; a plain string for `subtitle` or `text` is English.
+
+        Raises:
+            ValueError: an unknown or missing key, or a value that cannot be.
+        """
+        row = {key: value for key, value in row.items() if value is not None}
+        _refuse_unknown(cls, row)
+        for key in ("subtitle", "text"):
+            if isinstance(row.get(key), str):
+                row[key] = {"en": row[key]}
+        cues = []
+        for cue in row.pop("cues", ()):
+            _refuse_unknown(Cue, cue)
+            pairs = {key: tuple(cue[key]) for key in ("span", "time") if cue.get(key) is not None}
+            cues.append(Cue(**cue | pairs))
+        return cls(**{"id": ""} | row | {"labels": tuple(row.get("labels", ())), "cues": tuple(cues)})
+
+    def to_row(self) -> dict[str, Any]:
+        """As a row of JSON; what is absent is left out."""
+
+        def short(value: Any) -> dict[str, Any]:
+            return {name: part for name, part in value.items() if part is not None and part not in ((), {})}
+
+        row = short(dataclasses.asdict(self))
+        return row | ({"cues": [short(cue) for cue in row["cues"]]} if "cues" in row else {})
+
+
+def read_manifest(path: str | os.PathLike) -> Iterator[EmotionSample]:
+    """The samples of a manifest, one by one; relative paths are taken from the manifest's folder.
+
+    Raises:
+        ValueError: a row that is no sample, or an id met before; names the line.
+        FileNotFoundError: no such manifest.
+    """
+    manifest, seen = Path(path), set()
+    with manifest.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError("is no JSON object")
+                sample = EmotionSample.from_row(row)
+                if sample.id in seen:
+                    raise ValueError(f"id {sample.id!r} was there before")
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"{manifest}, line {number}: {error}") from None
+            seen.add(sample.id)
+            media = {
+                name: os.fspath(manifest.parent / value)
+                for name in ("video", "audio")
+                if (value := getattr(sample, name))
+            }
+            yield dataclasses.replace(sample, **media)
+
+
+def _refuse_unknown(cls: type, row: dict[str, Any]) -> None:
+    if unknown := set(row) - {each.name for each in dataclasses.fields(cls)}:
+        raise ValueError(f"unknown key {', '.join(sorted(unknown))}")
