@@ -97,7 +97,7 @@ def _override(text: str) -> tuple[str, Any, str]:
 def _hints(cls: type) -> dict[str, Any]:
     """Type of every field that can be given."""
     hints = typing.get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
 
 
 def _fit(value: Any, hint: Any, where: str) -> Any:
