@@ -84,9 +84,8 @@ def test_cues_win_over_sentences_and_labels_are_words() -> None:
 
 
 def test_chinese_has_its_own_answers() -> None:
-    sample = EmotionSample.from_row(
-        {"id": "x", "video": "x.mp4", "text": {"zh": "在视频中，她皱眉。在音频中，她叹气。"}}
-    )
+    text = "在视频中，她皱眉。在音频中，她叹气。"
+    sample = EmotionSample.from_row({"id": "x", "video": "x.mp4", "text": {"zh": text}})
     made = {each.id: each.answer for each in instructions(sample, ["reason", "visual"], ["en", "zh"])}
     assert made == {"x#reason-zh": text, "x#visual-zh": "在视频中，她皱眉。"}
 
