@@ -150,6 +150,17 @@ def test_without_a_cache_a_torn_clip_stops_the_run_by_name(toys: Path, tmp_path:
         train(toys, "video", tmp_path / "out", {"data": data, "cache": None}, num_train_epochs=1, max_steps=-1)
 
 
+def test_no_clip_is_validated_on_that_is_trained_on(toys: Path, tmp_path: Path) -> None:
+    data = [{"manifest": str(toys / "train" / "manifest.jsonl")}]
+    with pytest.raises(ValueError, match="24 clips are in data and in eval_data, as clip_000"):
+        train(toys, "video", tmp_path, {"data": data, "eval_data": data})
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_clips(toys: Path, tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match=r"from step 2 on, first in the batch of clip_0\d\d, "):
+        train(toys, "video", tmp_path, {}, learning_rate=1e30, max_steps=9)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -157,6 +168,7 @@ def test_without_a_cache_a_torn_clip_stops_the_run_by_name(toys: Path, tmp_path:
         ({"model": None}, "name either model"),
         ({"tower": "somewhere"}, "name either model"),
         ({"text_sources": ["captions"]}, "unknown text source 'captions'"),
+        ({"data": [{"manifest": "m", "times": 2}]}, "an entry of a mixture is"),
         ({"mask": "noise"}, "mask must be one of token, zeros"),
         ({"tower_dtype": "float23"}, "unknown dtype 'float23'"),
     ],
@@ -186,15 +198,15 @@ def test_the_cache_of_another_tower_is_refused(toys: Path, tmp_path: Path) -> No
 def test_a_dry_run_decodes_and_counts_but_trains_nothing(
     toys: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    data = [{"manifest": str(toys / "train" / "manifest.jsonl"), "weight": 1.5}]
+    data = [{"manifest": str(toys / "train" / "manifest.jsonl"), "weight": 2}]
     arguments = stage1_vecb.Arguments(model=str(toys / "video"), data=data)
     training = TrainingArguments(str(tmp_path / "out"), per_device_train_batch_size=4, use_cpu=True, report_to="none")
     stage1_vecb.main(arguments, training, dry_run=True)
     said = capsys.readouterr().out
-    assert "36 pairs to train on, 0 to validate on" in said
+    assert "48 pairs to train on, 0 to validate on" in said
     assert "clip_000: (16, 32, 32, 3), text 'She looks and sounds sad.'" in said
     assert "  video_bridge.position_embedding\n" in said
-    assert "global batch 4, 27 steps" in said
+    assert "global batch 4, 36 steps" in said
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
 

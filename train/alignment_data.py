@@ -2,7 +2,6 @@
 """Pairs of a clip and a cue text for stages 1 and 2, from manifests; and their batches, from cache or files."""
 
 import os
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +11,10 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from xemogpt.data.jsonl import one_line
-from xemogpt.data.sample import EmotionSample, read_manifest
+from xemogpt.data.sample import EmotionSample
 from xemogpt.train.feature_cache import FeatureCache, Item, Reject
 from xemogpt.train.losses import text_key
+from xemogpt.train.mixture import epoch_rows, read_mixture
 
 TEXT_SOURCES = ("caption", "cues", "label")
 
@@ -47,39 +47,33 @@ def read_pairs(
     """The pairs of a mixture, in its order.
 
     Args:
-        mixture: `{"manifest": PATH, "weight": 1.0}` each. A weight of 2 has every clip twice an epoch, one of 1.5 half
-            of them twice, the same half in every run with the same seed.
+        mixture: `{"manifest": PATH, "weight": 1.0}` each, see `xemogpt.train.mixture`.
         media: `video` or `audio`. A sample without an audio file lends its video's sound.
         text_sources: where the text of a sample comes from, the first that it has: its `caption`, its `cues` of this
             medium (observations, joined), or its `label` put into `label_prompt`.
 
     Raises:
-        ValueError: an unknown key or text source, a negative weight, a bad manifest, or nothing left to train on.
+        ValueError: an unknown text source, a bad mixture or manifest, or nothing left to train on.
     """
     if unknown := set(text_sources) - set(TEXT_SOURCES):
         raise ValueError(f"unknown text source {sorted(unknown)[0]!r}; there are {', '.join(TEXT_SOURCES)}")
     found = Pairs()
-    for number, entry in enumerate(mixture):
-        if unknown := set(entry) - {"manifest", "weight"}:
-            raise ValueError(f"unknown key {sorted(unknown)[0]!r} in the mixture; an entry has manifest and weight")
-        weight = float(entry.get("weight", 1.0))
-        if not 0 <= weight < float("inf"):
-            raise ValueError(f"weight {weight} of {entry['manifest']} is no number of at least 0")
-        pairs = []
-        for sample in read_manifest(entry["manifest"]):
-            path = sample.video if media == "video" else sample.audio or sample.video
-            text = sample_text(sample, media, text_sources, label_prompt)
-            if path is None:
-                found.rejects.append(Reject(sample.id, "", f"has no {media}"))
-            elif not text:
-                found.rejects.append(Reject(sample.id, path, f"has no text: no {', '.join(text_sources)}"))
-            elif not os.path.isfile(path):
-                found.rejects.append(Reject(sample.id, path, "no such file"))
-            else:
-                pairs.append(Pair(sample.id, path, text, sample.label))
-        whole = int(weight)
-        chosen = random.Random(f"{seed} {number}").sample(range(len(pairs)), round((weight - whole) * len(pairs)))
-        found.pairs += pairs * whole + [pairs[index] for index in sorted(chosen)]
+    mixed = read_mixture(mixture)
+    rows: list[list[Pair]] = []
+    for sample in mixed.samples:
+        path = sample.video if media == "video" else sample.audio or sample.video
+        text = sample_text(sample, media, text_sources, label_prompt)
+        reason = None
+        if path is None:
+            reason = f"has no {media}"
+        elif not text:
+            reason = f"has no text: no {', '.join(text_sources)}"
+        elif not os.path.isfile(path):
+            reason = "no such file"
+        if reason is not None:
+            found.rejects.append(Reject(sample.id, path or "", reason))
+        rows.append([Pair(sample.id, path or "", text, sample.label)] if reason is None else [])
+    found.pairs = epoch_rows(rows, mixed.weights, seed)
     if not found.pairs:
         raise ValueError(f"no clip with {media} and text in {', '.join(str(each['manifest']) for each in mixture)}")
     return found

@@ -52,6 +52,14 @@ class VideoAlignment(nn.Module):
     def head(self) -> VideoCueHead:
         return self.video_cue_head
 
+    def declared(self) -> list[str]:
+        """Patterns of the parameters that are trained."""
+        names = ["attention_vector", "projection.*", "text_projection.*", "logit_scale"]
+        names += ["temporal.*"] if self.temporal else []
+        names += ["reconstruction.*"] if self.reconstruction else []
+        names += ["mask_token"] if self.reconstruction and self.mask == "token" else []
+        return ["video_bridge.*", *(f"video_cue_head.{name}" for name in names)]
+
     def forward(
         self,
         features: torch.Tensor,
@@ -104,6 +112,10 @@ class AudioAlignment(nn.Module):
     @property
     def head(self) -> AudioCueHead:
         return self.audio_cue_head
+
+    def declared(self) -> list[str]:
+        """Patterns of the parameters that are trained."""
+        return ["audio_bridge.*", "audio_cue_head.*"]
 
     def forward(
         self, features: torch.Tensor, text_embeddings: torch.Tensor, features_mask: torch.Tensor | None = None

@@ -23,7 +23,6 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_utils import get_last_checkpoint
 
 from xemogpt.alignment_processing_xemogpt import XEmoGPTAudioCueProcessor, XEmoGPTVideoCueProcessor
 from xemogpt.alignment_xemogpt import XEmoGPTAudioCueEncoder, XEmoGPTCueEncoder, XEmoGPTVideoCueEncoder
@@ -34,6 +33,7 @@ from xemogpt.train.alignment_data import AlignmentCollator, Pair, PairDataset, P
 from xemogpt.train.alignment_handover import extract
 from xemogpt.train.alignment_model import build_alignment
 from xemogpt.train.alignment_trainer import AlignmentTrainer
+from xemogpt.train.checkpoints import last_whole_checkpoint
 from xemogpt.train.feature_cache import FeatureCache, Item, Reject, build, weights_digest
 from xemogpt.video_processing_xemogpt import XEmoGPTVideoProcessor
 
@@ -100,6 +100,8 @@ def run(
     )
     if not train.pairs:
         raise ValueError("data names no manifest: set data: [{manifest: PATH}]")
+    if both := sorted({pair.id for pair in train.pairs} & {pair.id for pair in evaluation.pairs}):
+        raise ValueError(f"{len(both)} clips are in data and in eval_data, as {both[0]}: validate on others")
     model = build_alignment(encoder, **alignment or {})
     if dry_run:
         sys.stdout.write(report(model, encoder, processor, train, evaluation, training))
@@ -141,8 +143,7 @@ def run(
         class_embeddings=torch.stack(classes) if classes else None,
         **loss or {},
     )
-    last = get_last_checkpoint(training.output_dir) if os.path.isdir(training.output_dir) else None
-    trainer.train(resume_from_checkpoint=training.resume_from_checkpoint or last)
+    trainer.train(resume_from_checkpoint=training.resume_from_checkpoint or last_whole_checkpoint(training.output_dir))
     metrics = trainer.evaluate() if evaluation.pairs else {}
     if trainer.is_world_process_zero():
         encoder.cpu().save_pretrained(training.output_dir)

@@ -18,6 +18,7 @@ from xemogpt.train.losses import (
     stage1_loss,
     temporal_order_loss,
 )
+from xemogpt.train.trainer import CheckedTrainer
 
 
 class AlignmentCallback(TrainerCallback):
@@ -32,7 +33,7 @@ class AlignmentCallback(TrainerCallback):
             head.logit_scale.clamp_(0.0, MAX_LOGIT_SCALE)
 
 
-class AlignmentTrainer(Trainer):
+class AlignmentTrainer(CheckedTrainer, Trainer):
     """Trains a `VideoAlignment` (equation 7) or an `AudioAlignment` (equation 8).
 
     The shuffles and masks of a step follow from the seed and the step alone, for the whole global batch: a resumed run
@@ -56,7 +57,7 @@ class AlignmentTrainer(Trainer):
         class_embeddings: torch.Tensor | None = None,
         **kwargs: Any,
     ):
-        super().__init__(model=model, **kwargs)
+        super().__init__(model=model, declared=model.declared(), **kwargs)
         self.encoder, self.class_embeddings = encoder, class_embeddings
         self.temporal_weight, self.reconstruction_weight = temporal_weight, reconstruction_weight
         self.mask_ratio = mask_ratio
