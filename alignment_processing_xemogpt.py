@@ -105,7 +105,7 @@ class XEmoGPTAudioCueProcessor(XEmoGPTCueProcessor):
             data.update(self.texts(text))
         return BatchFeature(data)
 
-    def read(self, audio: str | os.PathLike | np.ndarray, sampling_rate: int = 16000) -> np.ndarray:
+    def read(self, audio: Any, sampling_rate: int = 16000) -> np.ndarray:
         """A path, or samples at `sampling_rate` -> float32 (L,) at the tower's rate, at most `max_audio_seconds`."""
         if _is_path(audio):
             waveform = load_audio(audio, self.sampling_rate, self.max_audio_seconds)

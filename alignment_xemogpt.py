@@ -164,6 +164,11 @@ class XEmoGPTCueEncoder(XEmoGPTPreTrainedModel):
     def bridge(self) -> VideoEmotionalCueBridge | AudioEmotionalCueBridge:
         return getattr(self, f"{self.config.media}_bridge")
 
+    @property
+    def feature_width(self) -> int:
+        """Width of the tower's features, d_v or d_a."""
+        return getattr(self.config, f"{self.config.media}_bridge_config").hidden_size
+
     def _towers(self) -> list[nn.Module]:
         """Those there are: while a parent class builds, none is."""
         names = (f"{self.config.tower}_tower", "text_tower")

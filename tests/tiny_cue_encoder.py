@@ -22,13 +22,13 @@ def sentence_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
         vocab_size=360,
-        special_tokens=["[PAD]", "[CLS]", "[SEP]"],
+        special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator([TEXT] * 4, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", eos_token="[SEP]"
@@ -44,8 +44,8 @@ def clip_text_config() -> CLIPTextConfig:
         num_attention_heads=4,
         max_position_embeddings=77,
         projection_dim=24,
-        bos_token_id=1,
-        eos_token_id=2,
+        bos_token_id=2,
+        eos_token_id=3,  # with 2, CLIP takes the token of the highest id for the last
         pad_token_id=0,
     )
 
