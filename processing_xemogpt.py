@@ -457,13 +457,11 @@ def extract_audio(
         mask = batch["attention_mask"]
         features = {"input_values": batch["input_values"], "input_values_mask": mask}
     else:
-        mels = [  # one by one: each clip at its own length, not in thirty seconds of silence
-            feature_extractor(wave, sampling_rate=rate, padding=False, truncation=False, return_tensors="pt")[
-                "input_features"
-            ][0]
+        batches = [  # one by one: each clip at its own length, not in thirty seconds of silence
+            feature_extractor(wave, sampling_rate=rate, padding=False, truncation=False, return_tensors="pt")
             for wave in waveforms
         ]
-        mels = [mel["input_features"][0] for mel in mels]  # (mels, frames)
+        mels = [batch["input_features"][0] for batch in batches]  # (mels, frames) each
         lengths = torch.tensor([mel.shape[1] for mel in mels])
         padded = torch.nn.utils.rnn.pad_sequence([mel.T for mel in mels], batch_first=True).transpose(1, 2)
         mask = (torch.arange(padded.shape[2]) < lengths.unsqueeze(1)).long()

@@ -277,8 +277,8 @@ def test_loss_that_is_no_number_names_its_batch(place: Path, tmp_path: Path, mon
         batch = original(self, rows)
         poisoned.append(batch["ids"])
         if len(poisoned) == 4:
-            for name in ("pixel_values_videos", "input_values"):
-                batch[name] = batch[name] * float("nan")
+            name = "pixel_values_videos" if "pixel_values_videos" in batch else "input_values"
+            batch[name] = batch[name] * float("nan")
         return batch
 
     monkeypatch.setattr(InstructionCollator, "__call__", poison)
