@@ -206,6 +206,7 @@ def test_what_is_declared_moves_and_nothing_else(place: Path, tmp_path: Path, lo
     assert str(place) not in card
 
 
+@pytest.mark.slow
 def test_accumulated_batches_equal_one(place: Path, tmp_path: Path) -> None:
     whole = run(place, tmp_path / "whole", max_steps=1, per_device_train_batch_size=8)
     parts = run(place, tmp_path / "parts", max_steps=1, per_device_train_batch_size=4, gradient_accumulation_steps=2)
@@ -244,19 +245,18 @@ def test_trl_gives_the_loss_of_the_plain_trainer(place: Path, tmp_path: Path, lo
     assert mine == pytest.approx(plain.state.log_history[0]["loss"], rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"train_sampling_strategy": "group_by_length"},
-        {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}},
-        {"gradient_checkpointing": False},
-    ],
-)
-def test_ways_to_run(place: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
-    history = run(place, tmp_path, max_steps=1, **settings)
-    assert history[0]["loss"] > 0
+@pytest.mark.slow
+def test_activation_checkpointing_changes_nothing_but_memory(place: Path, tmp_path: Path) -> None:
+    kept, again = (
+        run(place, tmp_path / str(on), gradient_checkpointing=on, train_sampling_strategy="group_by_length")
+        for on in (False, True)
+    )
+    for step in range(2):
+        assert again[step]["loss"] == pytest.approx(kept[step]["loss"], rel=1e-6)
+        assert again[step]["grad_norm"] == pytest.approx(kept[step]["grad_norm"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_best_of_a_validation_split_is_kept(place: Path, tmp_path: Path) -> None:
     held = write_manifest(tmp_path / "held.jsonl", [rows(tmp_path)[0] | {"id": "held", "split": "validation"}])
     more = {"eval_data": [{"manifest": str(held)}]}
@@ -270,6 +270,7 @@ def test_best_of_a_validation_split_is_kept(place: Path, tmp_path: Path) -> None
 # What is refused
 
 
+@pytest.mark.slow
 def test_loss_that_is_no_number_names_its_batch(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original, poisoned = InstructionCollator.__call__, []
 
