@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import ModelOutput
@@ -42,6 +42,7 @@ class XEmoGPTCueConfig(PreTrainedConfig):
 
     media: ClassVar[str]  # "video" or "audio": the prefix of the parts' names
     tower: ClassVar[str]  # the name of its tower
+    text_pooling: str | None = None
 
     def _complete(self) -> None:
         tower = getattr(self, f"{self.tower}_config")
@@ -153,7 +154,7 @@ class XEmoGPTCueEncoder(XEmoGPTPreTrainedModel):
     _auto_class = "AutoModel"
 
     @property
-    def tower(self) -> nn.Module:
+    def tower(self) -> PreTrainedModel:
         return getattr(self, f"{self.config.tower}_tower")
 
     @property
@@ -320,7 +321,7 @@ class XEmoGPTAudioCueEncoder(XEmoGPTCueEncoder):
         self.freeze_towers()
 
     @torch.no_grad()
-    def get_tower_features(self, **inputs: Any) -> tuple[torch.Tensor, torch.BoolTensor | None]:
+    def get_tower_features(self, **inputs: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Waveforms (N, L) or log-mel (N, mels, frames) with their mask -> X_a (N, l_a, d_a) and its mask (N, l_a).
 
         A tower into which padding leaks gets each clip alone, at its own length.

@@ -55,7 +55,9 @@ def train(place: Path, out: Path, processes: int = 1, **settings: Any) -> dict[s
 
 
 def course(out: Path) -> dict[str, list[float]]:
-    history = [entry for entry in json.loads((out / "trainer_state.json").read_text())["log_history"] if "loss" in entry]
+    history = [
+        entry for entry in json.loads((out / "trainer_state.json").read_text())["log_history"] if "loss" in entry
+    ]
     return {name: [entry[name] for entry in history] for name in ("loss", "grad_norm")}
 
 

@@ -196,7 +196,7 @@ def test_checkpoint_of_another_configuration_is_refused(
     out = place / "other"
     shutil.copytree(trained, out)
     assert main(["train", "stage3", "--config", str(recipe(place, out, lora_r=8, max_steps=10))]) == 2
-    assert "size mismatch" in capsys.readouterr().err
+    assert "checkpoint-8 is of another configuration (max_steps 8, now 10, lora_r 4, now 8)" in capsys.readouterr().err
 
 
 @pytest.mark.slow

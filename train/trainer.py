@@ -210,7 +210,7 @@ class CheckedTrainer:
 class OnlyDeclaredMoves(TrainerCallback):
     """Checks the first step with a learning rate worth the name: what is declared has moved, all else is bit-equal.
 
-    A declared parameter may stay where it is if no gradient has reached it: a closed gate, or LoRA's A while B is zero.
+    A declared parameter may stay where it is if no gradient reached it: a closed gate, or LoRA's A while B is zero.
 
     Args:
         declared: patterns of parameter names. model: whose parameters they are.
@@ -259,8 +259,8 @@ class OnlyDeclaredMoves(TrainerCallback):
             raise AssertionError(f"{len(changed)} frozen parameters have changed in a step, as {changed[0]}")
         if idle:
             raise AssertionError(
-                f"{len(idle)} parameters have a gradient and were not moved, as {idle[0]}: the optimizer does not have "
-                "them, or the step was lost in the rounding of their type"
+                f"{len(idle)} parameters have a gradient and were not moved, as {idle[0]}: the optimizer does not "
+                "have them, or the step was lost in the rounding of their type"
             )
 
 
