@@ -45,7 +45,7 @@ def encode_voices(
     input_features: torch.Tensor | None = None,
     input_features_mask: torch.Tensor | None = None,
     **kwargs: Any,
-) -> tuple[torch.Tensor, torch.BoolTensor | None, Any]:
+) -> tuple[torch.Tensor, torch.Tensor | None, Any]:
     """Waveforms (N, L) at 16 kHz or log-mel (N, mels, frames) -> X_a (N, l_a, d_a), zero at padding, its mask (N, l_a)
     where there is one, and all that the tower gave. The tower sees the padded batch as given."""
     if (input_values is None) == (input_features is None):
@@ -76,7 +76,7 @@ def padding_leaks(config: Any) -> bool:
     return config.model_type != "whisper" and (group_norm or not safe)
 
 
-def length_mask(lengths: torch.Tensor, size: int) -> torch.BoolTensor:
+def length_mask(lengths: torch.Tensor, size: int) -> torch.Tensor:
     """(N,) -> (N, size), True below each length."""
     return torch.arange(size, device=lengths.device) < lengths.unsqueeze(-1)
 
@@ -110,7 +110,7 @@ def _whisper(
     return BaseModelOutput(last_hidden_state=tower.layer_norm(hidden_states))
 
 
-def _whisper_steps(mask: torch.Tensor | None) -> torch.BoolTensor | None:
+def _whisper_steps(mask: torch.Tensor | None) -> torch.Tensor | None:
     """Mask of mel frames (N, frames) -> mask of audio steps (N, l_a): the second convolution has stride 2."""
     return None if mask is None else length_mask((mask.sum(-1) + 1) // 2, (mask.shape[1] + 1) // 2)
 

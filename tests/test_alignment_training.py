@@ -18,6 +18,7 @@ from toy_clips import toy_corpus
 from transformers import AutoModel, TrainingArguments
 
 from xemogpt.train import stage1_vecb, stage2_aecb
+from xemogpt.train.recipe import load_recipe
 
 STAGES: dict[str, Any] = {"video": stage1_vecb, "audio": stage2_aecb}
 
@@ -169,6 +170,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_clips(toys: Path, 
         ({"tower": "somewhere"}, "name either model"),
         ({"text_sources": ["captions"]}, "unknown text source 'captions'"),
         ({"data": [{"manifest": "m", "times": 2}]}, "an entry of a mixture is"),
+        ({}, "24 pairs do not fill a batch of 32"),
         ({"mask": "noise"}, "mask must be one of token, zeros"),
         ({"tower_dtype": "float23"}, "unknown dtype 'float23'"),
     ],
@@ -177,7 +179,7 @@ def test_settings_that_cannot_be_are_refused(
     toys: Path, tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        train(toys, "video", tmp_path, settings)
+        train(toys, "video", tmp_path, settings, per_device_train_batch_size=32, dataloader_drop_last=not settings)
 
 
 def test_a_model_of_the_other_kind_is_refused(toys: Path, tmp_path: Path) -> None:
@@ -208,6 +210,22 @@ def test_a_dry_run_decodes_and_counts_but_trains_nothing(
     assert "  video_bridge.position_embedding\n" in said
     assert "global batch 4, 36 steps" in said
     assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", ["stage1", "stage2"])
+def test_the_papers_recipe_is_planned_without_its_weights(
+    name: str, toys: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    overrides = [f"data=[{{manifest: {toys / 'train' / 'manifest.jsonl'}}}]", "eval_data=[]", "bf16=false"]
+    overrides += [f"output_dir={tmp_path}", "eval_strategy='no'", "load_best_model_at_end=false", "use_cpu=true"]
+    overrides += ["per_device_train_batch_size=8"]
+    stage = STAGES["video" if name == "stage1" else "audio"]
+    recipe = root / "recipes" / "xemogpt-4b" / f"{name}.yaml"
+    stage.main(*load_recipe(recipe, overrides, stage.Arguments, TrainingArguments), dry_run=True)
+    said = capsys.readouterr().out
+    trained, frozen = {"stage1": ("28.23", "426.83"), "stage2": ("26.57", "786.37")}[name]
+    assert f"tensors, {trained}" in said
+    assert f"frozen: {frozen}" in said
 
 
 # ---- the same run, however it is run
