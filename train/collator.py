@@ -47,7 +47,7 @@ class InstructionCollator:
             if missing:
                 raise KeyError(f"an instruction needs {', '.join(missing)}; this row has {', '.join(row)}")
             conversations.append(self.conversation(row))
-        batch = dict(self._tensors(rows, conversations))
+        batch = dict(self.tensors(rows, conversations))
         answer = batch.pop("assistant_masks").bool()
         batch["labels"] = batch["input_ids"].masked_fill(~answer, -100)
         batch["modality_gates"] = torch.tensor([GATES[row["kind"]] if self.gating else (True, True) for row in rows])
@@ -64,7 +64,8 @@ class InstructionCollator:
             raise ValueError(f"{row['id']}: {one_line(error)}") from error
         return [*messages, {"role": "assistant", "content": row["answer"]}]
 
-    def _tensors(self, rows: list[dict[str, Any]], conversations: list[Any]) -> Any:
+    def tensors(self, rows: list[dict[str, Any]], conversations: list[Any]) -> Any:
+        """What the processor makes of conversations, with `assistant_masks`; what fails names its row."""
         settings = {"return_dict": True, "return_tensors": "pt", "return_assistant_tokens_mask": True}
         try:
             return self.processor.apply_chat_template(conversations, tokenize=True, **settings)

@@ -1,13 +1,15 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """Mixtures of data sets with weights, and the check that every clip can be read before training begins."""
 
+import hashlib
+import json
 import os
 import random
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -63,57 +65,62 @@ def epoch_rows(rows_of: Sequence[Sequence[Any]], weights: Sequence[float], seed:
     return chosen
 
 
+class Checked(NamedTuple):
+    """What became of reading a clip: its length in tokens, or the reason why it is of no use."""
+
+    length: int
+    reason: str | None
+
+
 def check_clips(
     samples: Iterable[EmotionSample],
-    read: Callable[[EmotionSample], Any],
+    read: Callable[[EmotionSample], int],
     output_dir: str | os.PathLike,
+    settings: Any = None,
     workers: int = 4,
-) -> dict[str, str]:
-    """Reads every clip once, before training: id -> reason of those that cannot be read.
+) -> dict[str, Checked]:
+    """Reads every clip once, before training. Those that cannot be read are listed in `rejects.jsonl` in `output_dir`.
 
-    They are listed in `rejects.jsonl` in `output_dir`. What was read is noted in `checked.jsonl` there, so that a
-    second run looks only at files that are new or have changed.
+    What was read is noted in `checked.jsonl` there: a second run looks only at samples that are new or have changed.
 
     Args:
-        read: reads a sample as training will; whatever it raises is the reason.
+        read: reads a sample as training will, and gives its length; a ValueError or OSError is the reason.
+        settings: whatever else the outcome depends on.
         workers: threads; decoding leaves Python's lock.
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    with JsonLines(folder / "checked.jsonl", "files", first="id") as checked:
-        known = {row["id"]: row for row in checked.rows}
-        todo = [(each, _files(each)) for each in samples]
-        reasons = {
-            each.id: known[each.id]["reason"]
-            for each, files in todo
-            if each.id in known and known[each.id]["files"] == files and known[each.id]["reason"]
-        }
-        todo = [(each, files) for each, files in todo if known.get(each.id, {}).get("files") != files]
+    with JsonLines(folder / "checked.jsonl", "state", first="id") as notes:
+        known = {row["id"]: row for row in notes.rows}
+        every = [(each, _state(each, settings)) for each in samples]
+        todo = [(each, state) for each, state in every if known.get(each.id, {}).get("state") != state]
 
-        def reason(sample: EmotionSample) -> str | None:
+        def check(sample: EmotionSample) -> Checked:
             try:
-                read(sample)
+                return Checked(read(sample), None)
             except (ValueError, OSError) as error:
-                return one_line(error)
-            return None
+                return Checked(0, one_line(error))
 
         with ThreadPoolExecutor(max(1, workers), thread_name_prefix="check") as pool:
-            found = pool.map(reason, [each for each, _ in todo])
+            found = pool.map(check, [each for each, _ in todo])
             bar = tqdm(zip(todo, found, strict=True), total=len(todo), unit="clip", desc="check", disable=None)
-            for (sample, files), why in bar:
-                checked.append({"id": sample.id, "files": files, "reason": why})
-                if why is not None:
-                    reasons[sample.id] = why
+            for (sample, state), checked in bar:
+                row = {"id": sample.id, "state": state, **checked._asdict()}
+                notes.append(row)
+                known[sample.id] = row
+    results = {each.id: Checked(known[each.id]["length"], known[each.id]["reason"]) for each, _ in every}
+    refused = {id: checked.reason for id, checked in sorted(results.items()) if checked.reason is not None}
     rejects = folder / "rejects.jsonl"
-    if reasons or rejects.exists():
+    if refused or rejects.exists():
         with JsonLines(rejects, "reason", first="id") as file:
-            file.rewrite([{"id": id, "reason": why} for id, why in sorted(reasons.items())])
-    return reasons
+            file.rewrite([{"id": id, "reason": reason} for id, reason in refused.items()])
+    return results
 
 
-def _files(sample: EmotionSample) -> list[list[Any]]:
-    """Name, size and time of a sample's files; what is missing has no size."""
-    found: list[list[Any]] = []
+def _state(sample: EmotionSample, settings: Any) -> list[Any]:
+    """What tells whether a sample is as it was: its row, and size and time of its files, None for a missing one."""
+    text = json.dumps([sample.to_row(), settings], sort_keys=True, default=str)
+    found: list[Any] = [hashlib.sha256(text.encode()).hexdigest()[:16]]
     for path in filter(None, (sample.video, sample.audio)):
         try:
             status = os.stat(path)

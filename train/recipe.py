@@ -41,7 +41,7 @@ def load_recipe(
     values: dict[str, tuple[Any, str]] = {}
     for key, value, where in [*_read(Path(path)), *map(_override, overrides)]:
         if key not in own and key not in other:
-            near = difflib.get_close_matches(key, [*own, *other], n=1)
+            near = difflib.get_close_matches(key, own, n=1) or difflib.get_close_matches(key, other, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; settings of the stage: {', '.join(sorted(own))}"
             raise ValueError(f"{where}: unknown key {key!r}{hint}")
         values[key] = _fit(value, own.get(key) or other[key], f"{where}: {key}"), where
@@ -97,7 +97,7 @@ def _override(text: str) -> tuple[str, Any, str]:
 def _hints(cls: type) -> dict[str, Any]:
     """Type of every field that can be given."""
     hints = typing.get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
 
 
 def _fit(value: Any, hint: Any, where: str) -> Any:

@@ -37,7 +37,7 @@ def write_run_card(
     settings["processes"] = training.world_size
     losses = [entry for entry in state.log_history if "loss" in entry]
     course = [losses[int(index * (len(losses) - 1) / 9)] for index in range(10)] if len(losses) > 10 else losses
-    figures = {name: value for name, value in metrics.items() if isinstance(value, (int, float))}
+    figures = {name: f"{value:.4g}" for name, value in metrics.items() if isinstance(value, (int, float))}
     base = own.get("model")
     text = "\n".join(
         [
@@ -58,11 +58,7 @@ def write_run_card(
             *_table("setting", own | settings),
             "",
             *_table("step", {entry["step"]: f"{entry['loss']:.4f}" for entry in course}, "training loss"),
-            *(
-                ["", *_table("evaluation", {name: f"{value:.4g}" for name, value in figures.items()})]
-                if figures
-                else []
-            ),
+            *(["", *_table("evaluation", figures)] if figures else []),
             "",
             "Versions: "
             + ", ".join(

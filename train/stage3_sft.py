@@ -12,6 +12,7 @@ The loss is next-token prediction on the answer only; each sample's kind of inst
 import logging
 import os
 import sys
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from xemogpt.data.media import decode_media
 from xemogpt.train.checkpoints import last_whole_checkpoint
 from xemogpt.train.collator import InstructionCollator
 from xemogpt.train.instructions import GATES, Instruction, count_kinds, instructions
-from xemogpt.train.mixture import Mixture, check_clips, epoch_rows, read_mixture
+from xemogpt.train.mixture import Checked, Mixture, check_clips, epoch_rows, read_mixture
 
 logger = logging.getLogger(__name__)
 
@@ -201,47 +203,50 @@ def rows(mixture: Mixture, arguments: Arguments, training: Any, collator: Instru
 
     if not mixture.samples:
         return None
-    asked = questions(mixture, arguments)
-    lengths: dict[str, int] = {}
+    asked = dict(zip((each.id for each in mixture.samples), questions(mixture, arguments), strict=True))
 
-    def read(sample: Any) -> None:
-        made = asked[positions[sample.id]]
-        if not made:
+    lock = threading.Lock()
+
+    def read(sample: Any) -> int:
+        if not asked[sample.id]:
             raise ValueError(f"has no answer of the kinds {', '.join(arguments.kinds)}: it needs a text or cues")
-        longest = max(made, key=lambda each: len(each.answer))
-        lengths[sample.id] = collator([_row(longest)])["input_ids"].shape[1]
+        longest = _row(max(asked[sample.id], key=lambda each: len(each.answer)))
+        conversation = collator.conversation(longest)
+        decode_media(conversation, collator.processor)
+        with lock:  # tokenizers refuse to be used by two threads at once
+            return collator.tensors([longest], [conversation])["input_ids"].shape[1]
 
-    positions = {sample.id: index for index, sample in enumerate(mixture.samples)}
-    reasons: dict[str, str] = {}
+    checked: dict[str, Checked] = {}
     if arguments.check:
         folder = Path(training.output_dir, f"check-{name}")
+        workers = max(2, training.dataloader_num_workers)
         with training.main_process_first(desc="check clips"):
-            reasons = check_clips(mixture.samples, read, folder, max(1, training.dataloader_num_workers))
-        if reasons:
-            share = len(reasons) / len(mixture.samples)
-            first = next(iter(sorted(reasons.items())))
-            logger.warning(
-                "%d of %d clips of %s are of no use and left out (%s: %s ...): see %s",
-                *(len(reasons), len(mixture.samples), name, *first, folder / "rejects.jsonl"),
-            )
-            if share > arguments.max_rejects:
-                raise ValueError(
-                    f"{share:.0%} of the clips of {name} are of no use, more than max_rejects "
-                    f"{arguments.max_rejects:.0%} (first {first[0]}: {first[1]}): see {folder / 'rejects.jsonl'}"
-                )
-    kept = [each if sample.id not in reasons else [] for sample, each in zip(mixture.samples, asked, strict=True)]
-    chosen = epoch_rows(kept, mixture.weights if name == "data" else [1.0] * len(kept), training.seed)
+            checked = check_clips(mixture.samples, read, folder, [arguments.kinds, arguments.languages], workers)
+        _report(checked, name, folder / "rejects.jsonl", arguments.max_rejects)
+    usable = [[] if id in checked and checked[id].reason else each for id, each in asked.items()]
+    chosen = epoch_rows(usable, mixture.weights if name == "data" else [1.0] * len(usable), training.seed)
     if not chosen:
         raise ValueError(f"{name}: no sample is left to use")
     logger.info("%s: %d instructions %s", name, len(chosen), count_kinds(chosen))
-    # Characters stand for tokens where a length was not measured (a clip checked in an earlier run).
-    typical = max(lengths.values(), default=0)
-    return datasets.Dataset.from_list(
-        [
-            _row(each) | {"length": lengths.get(each.id.partition("#")[0], typical) + len(each.answer)}
-            for each in chosen
-        ]
-    )
+
+    def length(instruction: Instruction) -> int:
+        """In tokens, or so; clips that were not read count by their answers alone."""
+        id = instruction.id.rpartition("#")[0]
+        return (checked[id].length if id in checked else 0) + len(instruction.answer) // 4
+
+    return datasets.Dataset.from_list([_row(each) | {"length": length(each)} for each in chosen])
+
+
+def _report(checked: dict[str, Checked], name: str, where: Path, allowed: float) -> None:
+    """Says how many clips are of no use; raises ValueError where these are too many."""
+    refused = {id: each.reason for id, each in checked.items() if each.reason is not None}
+    if not refused:
+        return
+    share, first = len(refused) / len(checked), next(iter(refused.items()))
+    text = f"{len(refused)} of {len(checked)} clips of {name} are of no use ({first[0]}: {first[1]} ...), see {where}"
+    if share > allowed:
+        raise ValueError(f"{text}: {share:.0%} is more than max_rejects {allowed:.0%} allows")
+    logger.warning("%s; they are left out", text)
 
 
 def _row(instruction: Instruction) -> dict[str, Any]:

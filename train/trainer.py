@@ -24,18 +24,19 @@ class NotFiniteError(FloatingPointError):
     def __init__(self, step: int, ids: Sequence[str], kept: str | None):
         self.step, self.ids = step, list(ids)
         names = ", ".join(self.ids) if self.ids else "(the batch has no ids)"
+        last = f"the last good checkpoint is {kept}" if kept else "there is no checkpoint yet"
         super().__init__(
-            f"the loss is no finite number from step {step} on, first in the batch of {names}. Look at these samples, "
-            f"or lower learning_rate. {f'The last good checkpoint is {kept}' if kept else 'There is no checkpoint yet'}"
+            f"the loss is no finite number from step {step} on, first in the batch of {names}: look at these samples, "
+            f"or lower learning_rate; {last}"
         )
 
 
 class CheckedTrainer:
     """Put before a Trainer class among the bases.
 
-    * Batches may carry `ids`, a list of names. A loss that is not finite raises `NotFiniteError` with those names, when
-      losses are next logged or a checkpoint is due: nothing waits for the device in between, and no checkpoint is
-      written of weights that a broken step has touched.
+    * Batches may carry `ids`, a list of names. A loss that is not finite raises `NotFiniteError` with those names,
+      when losses are next logged or a checkpoint is due: nothing waits for the device in between, and no checkpoint
+      is written of weights that a broken step has touched.
     * `declared`: patterns (as of file names) of the parameters that may be trained. Everything else is checked to be
       bit-equal after the first step; a pattern without a trainable parameter is an error.
     * Checkpoints are sealed (`xemogpt.train.checkpoints`); what a failed save leaves is removed, earlier ones stay.
@@ -85,8 +86,9 @@ class CheckedTrainer:
             raise NotFiniteError(step, ids, last_whole_checkpoint(self.args.output_dir))  # type: ignore[attr-defined]
 
     def _check_weights(self) -> None:
-        """A gradient that overflows leaves its loss finite and breaks the weights: they are looked at before a save."""
-        sums = [parameter.detach().float().sum() for parameter in self.model.parameters() if parameter.requires_grad]  # type: ignore[attr-defined]
+        """A gradient that overflows leaves its loss finite and breaks the weights: so they are looked at, too."""
+        model: nn.Module = self.model  # type: ignore[attr-defined]
+        sums = [weight.detach().float().sum() for weight in model.parameters() if weight.requires_grad]
         if sums and not torch.isfinite(torch.stack(sums)).all():
             step = self.state.global_step  # type: ignore[attr-defined]
             raise NotFiniteError(step, [], last_whole_checkpoint(self.args.output_dir))  # type: ignore[attr-defined]
