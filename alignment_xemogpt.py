@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import ModelOutput
@@ -42,6 +42,7 @@ class XEmoGPTCueConfig(PreTrainedConfig):
 
     media: ClassVar[str]  # "video" or "audio": the prefix of the parts' names
     tower: ClassVar[str]  # the name of its tower
+    text_pooling: str | None = None
 
     def _complete(self) -> None:
         tower = getattr(self, f"{self.tower}_config")
@@ -153,7 +154,7 @@ class XEmoGPTCueEncoder(XEmoGPTPreTrainedModel):
     _auto_class = "AutoModel"
 
     @property
-    def tower(self) -> nn.Module:
+    def tower(self) -> PreTrainedModel:
         return getattr(self, f"{self.config.tower}_tower")
 
     @property

@@ -452,25 +452,16 @@ def extract_audio(
     rate = feature_extractor.sampling_rate
     if feature_extractor.model_input_names[0] == "input_values":
         batch = feature_extractor(
-            waveforms,
-            sampling_rate=rate,
-            padding=True,
-            return_attention_mask=True,
-            return_tensors="pt",
+            waveforms, sampling_rate=rate, padding=True, return_attention_mask=True, return_tensors="pt"
         )
         mask = batch["attention_mask"]
         features = {"input_values": batch["input_values"], "input_values_mask": mask}
     else:
-        mels = [  # one by one: each clip at its own length, not in thirty seconds of silence
-            feature_extractor(
-                wave,
-                sampling_rate=rate,
-                padding=False,
-                truncation=False,
-                return_tensors="pt",
-            )["input_features"][0]
+        batches = [  # one by one: each clip at its own length, not in thirty seconds of silence
+            feature_extractor(wave, sampling_rate=rate, padding=False, truncation=False, return_tensors="pt")
             for wave in waveforms
         ]
+        mels = [batch["input_features"][0] for batch in batches]  # (mels, frames) each
         lengths = torch.tensor([mel.shape[1] for mel in mels])
         padded = torch.nn.utils.rnn.pad_sequence([mel.T for mel in mels], batch_first=True).transpose(1, 2)
         mask = (torch.arange(padded.shape[2]) < lengths.unsqueeze(1)).long()

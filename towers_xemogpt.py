@@ -77,7 +77,7 @@ def padding_leaks(config: Any) -> bool:
 
 
 def length_mask(lengths: torch.Tensor, size: int) -> torch.Tensor:
-    """(N,) -> (N, size), True below each length."""
+    """(N,) -> bool (N, size), True below each length."""
     return torch.arange(size, device=lengths.device) < lengths.unsqueeze(-1)
 
 

@@ -33,16 +33,13 @@ def run_train(args: argparse.Namespace) -> int:
     """`xemogpt train`."""
     import logging
 
-    from xemogpt.train.recipe import load_recipe
+    from xemogpt.train.recipe import load_recipe, training_class
 
     logging.basicConfig(format="xemogpt: %(message)s")
     logging.getLogger("xemogpt").setLevel(logging.INFO)
+    kind = training_class(args.stage)
     stage = importlib.import_module(f"xemogpt.train.{STAGES[args.stage]}")
-    if args.stage == "stage3":
-        from trl import SFTConfig as Training
-    else:
-        from transformers import TrainingArguments as Training
-    arguments, training = load_recipe(args.config, args.set, stage.Arguments, Training)
+    arguments, training = load_recipe(args.config, args.set, stage.Arguments, kind)
     stage.main(arguments, training, dry_run=args.dry_run)
     return 0
 

@@ -25,6 +25,10 @@ from xemogpt.train.trainer import NotFiniteError
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stage3")
     make_tiny_model(folder / "model")
+    described = json.loads((folder / "model/config.json").read_text())
+    for name in ("attention_dropout", "hidden_dropout", "activation_dropout"):  # would hide what is compared
+        described["audio_bridge_config"][name] = 0.0
+    (folder / "model/config.json").write_text(json.dumps(described))
     write_manifest(folder / "train.jsonl", rows(folder))
     return folder
 
@@ -43,11 +47,6 @@ def config(out: Path, **more: Any) -> SFTConfig:
 @pytest.fixture(scope="module")
 def loaded(place: Path) -> tuple[Any, Any]:
     model, processor = stage3_sft.load(arguments(place))
-    for module in model.modules():  # what is random would hide what is compared
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-        if isinstance(getattr(module, "dropout", None), float):
-            module.dropout = 0.0
     return model, InstructionCollator(processor)
 
 
@@ -207,11 +206,12 @@ def test_what_is_declared_moves_and_nothing_else(place: Path, tmp_path: Path, lo
     assert str(place) not in card
 
 
+@pytest.mark.slow
 def test_accumulated_batches_equal_one(place: Path, tmp_path: Path) -> None:
     whole = run(place, tmp_path / "whole", max_steps=1, per_device_train_batch_size=8)
-    parts = run(place, tmp_path / "parts", max_steps=1, per_device_train_batch_size=2, gradient_accumulation_steps=4)
+    parts = run(place, tmp_path / "parts", max_steps=1, per_device_train_batch_size=4, gradient_accumulation_steps=2)
     for name in ("loss", "grad_norm"):
-        assert parts[0][name] == pytest.approx(whole[0][name], rel=2e-2)  # AECB's dropout is drawn per batch
+        assert parts[0][name] == pytest.approx(whole[0][name], rel=1e-4)
 
 
 def test_trl_gives_the_loss_of_the_plain_trainer(place: Path, tmp_path: Path, loaded: Any) -> None:
@@ -242,22 +242,21 @@ def test_trl_gives_the_loss_of_the_plain_trainer(place: Path, tmp_path: Path, lo
         data_collator=lambda rows: {name: value for name, value in collator(rows).items() if name != "ids"},
     )
     plain.train()
-    assert mine == pytest.approx(plain.state.log_history[0]["loss"], rel=1e-2)
+    assert mine == pytest.approx(plain.state.log_history[0]["loss"], rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"train_sampling_strategy": "group_by_length"},
-        {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}},
-        {"gradient_checkpointing": False},
-    ],
-)
-def test_ways_to_run(place: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
-    history = run(place, tmp_path, max_steps=1, **settings)
-    assert history[0]["loss"] > 0
+@pytest.mark.slow
+def test_activation_checkpointing_changes_nothing_but_memory(place: Path, tmp_path: Path) -> None:
+    kept, again = (
+        run(place, tmp_path / str(on), gradient_checkpointing=on, train_sampling_strategy="group_by_length")
+        for on in (False, True)
+    )
+    for step in range(2):
+        assert again[step]["loss"] == pytest.approx(kept[step]["loss"], rel=1e-6)
+        assert again[step]["grad_norm"] == pytest.approx(kept[step]["grad_norm"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_best_of_a_validation_split_is_kept(place: Path, tmp_path: Path) -> None:
     held = write_manifest(tmp_path / "held.jsonl", [rows(tmp_path)[0] | {"id": "held", "split": "validation"}])
     more = {"eval_data": [{"manifest": str(held)}]}
@@ -271,24 +270,24 @@ def test_best_of_a_validation_split_is_kept(place: Path, tmp_path: Path) -> None
 # What is refused
 
 
+@pytest.mark.slow
 def test_loss_that_is_no_number_names_its_batch(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xemogpt.train.collator import InstructionCollator
+    original, poisoned = InstructionCollator.__call__, []
 
-    original = InstructionCollator.__call__
-
-    def poisoned(self: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    def poison(self: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
         batch = original(self, rows)
-        if len(rows) > 1 and any(row["id"] == "b#visual-en" for row in rows):
-            batch["pixel_values_videos"] = batch["pixel_values_videos"] * float("nan")
+        poisoned.append(batch["ids"])
+        if len(poisoned) == 4:
+            name = "pixel_values_videos" if "pixel_values_videos" in batch else "input_values"
+            batch[name] = batch[name] * float("nan")
         return batch
 
-    monkeypatch.setattr(InstructionCollator, "__call__", poisoned)
+    monkeypatch.setattr(InstructionCollator, "__call__", poison)
     settings = {"save_strategy": "steps", "save_steps": 1, "max_steps": 20, "logging_steps": 50}
-    with pytest.raises(NotFiniteError, match=r"b#visual-en.*last good checkpoint is .*-\d") as caught:
+    with pytest.raises(NotFiniteError, match=r"from step 4 on.*last good checkpoint is .*checkpoint-3") as caught:
         run(place, tmp_path, **settings)
-    assert "b#visual-en" in caught.value.ids
-    saved = sorted(tmp_path.glob("checkpoint-*"))
-    assert [int(path.name.rpartition("-")[2]) for path in saved] == list(range(1, caught.value.step))
+    assert caught.value.ids == poisoned[3]
+    assert len(list(tmp_path.glob("checkpoint-*"))) == 3
 
 
 def test_clips_of_no_use_are_listed_and_never_replaced(

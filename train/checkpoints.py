@@ -6,19 +6,44 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
 SEAL = "complete.json"
 
 
-def seal(checkpoint: str | os.PathLike) -> None:
-    """Writes the list of all files of a checkpoint and their sizes, at once or not at all."""
+def seal(checkpoint: str | os.PathLike, configuration: dict[str, Any] | None = None) -> None:
+    """Writes the list of all files of a checkpoint and their sizes, at once or not at all, once these are on disk.
+
+    Args:
+        configuration: the settings it was trained with, see `refuse_other_configuration`.
+    """
     folder = Path(checkpoint)
-    files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    files = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        files[path.relative_to(folder).as_posix()] = path.stat().st_size
     scratch = folder / f".{SEAL}.part"
-    scratch.write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
+    content = {"configuration": configuration or {}, "files": files}
+    scratch.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
     os.replace(scratch, folder / SEAL)
+
+
+def refuse_other_configuration(checkpoint: str | os.PathLike, configuration: dict[str, Any]) -> None:
+    """Raises ValueError where a checkpoint was trained with other settings; names them with both values."""
+    try:
+        before = json.loads((Path(checkpoint) / SEAL).read_text(encoding="utf-8")).get("configuration") or {}
+    except FileNotFoundError:
+        raise ValueError(f"{checkpoint}: is no checkpoint of this program: it has no {SEAL}") from None
+    now = json.loads(json.dumps(configuration, default=str))
+    other = [name for name in before if name in now and before[name] != now[name]]
+    if other:
+        told = ", ".join(f"{name} {before[name]!r}, now {now[name]!r}" for name in other)
+        raise ValueError(
+            f"{checkpoint} is of another configuration ({told}): set it back, or name another output_dir to start anew"
+        )
 
 
 def damage(checkpoint: str | os.PathLike) -> str | None:

@@ -5,13 +5,16 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+from torch.utils.data import Sampler
 from tqdm import tqdm
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from xemogpt.data.jsonl import JsonLines, one_line
 from xemogpt.data.sample import EmotionSample, read_manifest
@@ -63,6 +66,31 @@ def epoch_rows(rows_of: Sequence[Sequence[Any]], weights: Sequence[float], seed:
         times = int(weight) + (draw.random() < weight % 1)
         chosen += [row for _ in range(times) for row in rows]
     return chosen
+
+
+class EpochSampler(Sampler[int]):
+    """The order of an epoch, drawn from `seed` and the epoch alone and not from the state of a generator.
+
+    Args:
+        count: of rows. lengths: of the rows, to put rows of like length into the same `batch`; None for no grouping.
+        batch: rows of one optimizer step, of all processes together.
+    """
+
+    def __init__(self, count: int, seed: int, lengths: Sequence[int] | None = None, batch: int = 1):
+        self.count, self.seed, self.lengths, self.batch, self.epoch = count, seed, lengths, batch, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch that is iterated next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        draw = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        if self.lengths is None:
+            return iter(torch.randperm(self.count, generator=draw).tolist())
+        return iter(get_length_grouped_indices(self.lengths, self.batch, generator=draw))
 
 
 class Checked(NamedTuple):

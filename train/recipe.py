@@ -13,6 +13,7 @@ paths in a recipe start where the command is run.
 import dataclasses
 import difflib
 import os
+import sys
 import types
 import typing
 from collections.abc import Sequence
@@ -21,6 +22,20 @@ from typing import Any, TypeVar
 
 A = TypeVar("A")
 T = TypeVar("T")
+
+
+def training_class(stage: str) -> Any:
+    """The Trainer's settings that a stage's recipe fills beside the stage's own.
+
+    Raises:
+        ImportError: the extra `train` is not installed.
+    """
+    try:
+        from transformers import TrainingArguments
+        from trl import SFTConfig
+    except ImportError as error:
+        raise ImportError(f'training needs more packages ({error}): pip install "xemogpt[train]"') from error
+    return SFTConfig if stage == "stage3" else TrainingArguments
 
 
 def load_recipe(
@@ -53,9 +68,10 @@ def load_recipe(
 
 
 def _on_this_machine(settings: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    """Without an accelerator the Trainer must be told so; what the recipe itself says stays as it is."""
+    """What depends on where it runs, unless the recipe says it: no accelerator, no terminal for a progress bar."""
     import torch
 
+    settings = {"disable_tqdm": not sys.stderr.isatty()} | settings
     if torch.accelerator.is_available() or "use_cpu" in settings:
         return settings
     return settings | {"use_cpu": True} | ({"bf16": False} if "bf16" in known and "bf16" not in settings else {})

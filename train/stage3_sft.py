@@ -9,6 +9,7 @@ The loss is next-token prediction on the answer only; each sample's kind of inst
 (`xemogpt.train.instructions`), and the model's gate keeps every gradient out of the other.
 """
 
+import dataclasses
 import logging
 import os
 import sys
@@ -275,6 +276,7 @@ def _trainer(
         data_collator=collator,
         processing_class=processor,
         declared=DECLARED,
+        settings=dataclasses.asdict(arguments),
     )
     resume = training.resume_from_checkpoint or last_whole_checkpoint(training.output_dir)
     trainer.train(resume_from_checkpoint=resume)
