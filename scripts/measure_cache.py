@@ -72,7 +72,8 @@ class Bench:
         """Random features in shards of 1024 clips."""
         pairs = self.pairs(self.args.clips)
         for start in range(0, len(pairs), 1024):
-            clips: list[Row] = [(pair.id, Item(pair.id), torch.randn(16, 1024)) for pair in pairs[start : start + 1024]]
+            part = pairs[start : start + 1024]
+            clips: list[Row] = [(pair.id, Item(pair.id), torch.randn(16, 1024)) for pair in part]
             self.cache.write(clips)
             captions: list[Row] = [(id, item, torch.randn(1, 768)) for id, item, _ in clips]
             self.texts.write(captions)
