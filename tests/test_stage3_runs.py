@@ -22,7 +22,15 @@ from tiny_model import make_tiny_model
 RECIPE = Path(__file__).parents[1] / "recipes/tiny/stage3.yaml"
 RECORD = Path(__file__).parent / "regression/stage3.json"
 STEPS, TOLERANCE = 20, 1e-3  # relative; processors add up in other orders
-SMALL = {"lora_r": 4, "eval_data": [], "eval_strategy": "no", "load_best_model_at_end": False, "logging_steps": 1}
+SMALL = {
+    "video_bridge": None,
+    "audio_bridge": None,
+    "lora_r": 4,
+    "eval_data": [],
+    "eval_strategy": "no",
+    "load_best_model_at_end": False,
+    "logging_steps": 1,
+}
 
 
 def make_place(folder: Path) -> Path:
