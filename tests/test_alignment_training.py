@@ -18,6 +18,7 @@ from toy_clips import toy_corpus
 from transformers import AutoModel, TrainingArguments
 
 from xemogpt.train import stage1_vecb, stage2_aecb
+from xemogpt.train.alignment_data import read_pairs
 from xemogpt.train.recipe import load_recipe
 
 STAGES: dict[str, Any] = {"video": stage1_vecb, "audio": stage2_aecb}
@@ -112,6 +113,27 @@ def rewrite(toys: Path, out: Path, change: Any) -> list[dict[str, str]]:
     out.mkdir(exist_ok=True)
     (out / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return [{"manifest": str(out / "manifest.jsonl")}]
+
+
+def test_a_medium_is_paired_with_its_own_cues(toys: Path, tmp_path: Path) -> None:
+    cues = [
+        {"text": "She frowns.", "modality": "visual"},
+        {"text": "No tears are seen", "modality": "visual", "polarity": -1},
+        {"text": "Her voice is low", "modality": "audio"},
+        {"text": "She sighs.", "modality": "audio"},
+        {"text": "She sounds sad", "modality": "audio", "kind": "inference"},
+    ]
+
+    def annotate(rows: list[dict]) -> None:
+        rows[0] |= {"cues": cues, "caption": "She frowns."}
+        rows[1] |= {"cues": cues[:2]}
+
+    data = rewrite(toys, tmp_path, annotate)
+    video = read_pairs(data, "video", ["cues", "caption", "label"]).pairs
+    audio = read_pairs(data, "audio", stage2_aecb.Arguments().text_sources).pairs
+    assert [pair.text for pair in video[:2]] == ["She frowns"] * 2
+    assert audio[0].text == "Her voice is low; She sighs"
+    assert audio[1].text == json.loads((toys / "train" / "manifest.jsonl").read_text().splitlines()[1])["caption"]
 
 
 def test_clips_of_no_use_are_listed_counted_and_not_replaced(

@@ -324,6 +324,7 @@ def test_clips_of_no_use_are_listed_and_never_replaced(
         ({}, {"packing": True}, "packing and padding_free are not possible"),
         ({}, {"load_best_model_at_end": True, "eval_strategy": "no"}, "needs eval_data"),
         ({"model": "nowhere/at/all"}, {}, "nowhere/at/all"),
+        ({"video_bridge": "runs/none"}, {}, "there is no cue encoder runs/none: run stage 1 first"),
         ({"data": [{"manifest": "TRAIN", "wieght": 2}]}, {}, "an entry of a mixture is"),
         ({"data": [{"manifest": "TRAIN", "weight": 0}]}, {}, "the weight must be a positive number"),
         ({"data": [{"manifest": "TRAIN"}, {"manifest": "TRAIN"}]}, {}, "id 'a' is in .* already"),
