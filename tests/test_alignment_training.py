@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,6 +92,30 @@ def test_the_towers_in_the_step_give_what_the_cache_gives(media: str, toys: Path
     cached = train(toys, media, tmp_path / "cached", exact, max_steps=3)
     live = train(toys, media, tmp_path / "live", {"cache": None}, max_steps=3)
     assert losses(live) == pytest.approx(losses(cached), rel=1e-4)
+
+
+def test_a_resumed_run_sees_the_same_groups_of_like_length(toys: Path, tmp_path: Path) -> None:
+    out, evaluation = tmp_path / "out", [{"manifest": str(toys / "eval" / "manifest.jsonl")}]
+    settings = {"eval_data": evaluation}
+    training = {"train_sampling_strategy": "group_by_length", "save_strategy": "steps", "save_steps": 2}
+    whole = train(toys, "audio", out, settings, **training)
+    weights = load_file(out / "model.safetensors")
+    card = (out / "README.md").read_text()
+    assert "# XEmoGPT, stage 2" in card
+    assert "eval_media_to_text_r1" in card
+    assert str(toys) not in card
+
+    shutil.rmtree(out / "checkpoint-6")  # three steps make an epoch: on from the second one's first step
+    torch.rand(7)
+    assert losses(train(toys, "audio", out, settings, **training)) == losses(whole)
+    again = load_file(out / "model.safetensors")
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    with pytest.raises(
+        ValueError, match=r"checkpoint-6 is of another configuration \(text_sources .*now \['label'\]\)"
+    ):
+        train(toys, "audio", out, settings | {"text_sources": ["label"]}, **training)
+    with pytest.raises(ValueError, match="group_by_length needs a cache"):
+        train(toys, "audio", tmp_path / "live", {"cache": None}, **training)
 
 
 def test_heads_without_a_loss_stay_as_they_are(toys: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,12 @@ from xemogpt.train.alignment_start import AlignmentArguments, load_encoder, plan
 from xemogpt.train.alignment_trainer import AlignmentTrainer
 from xemogpt.train.checkpoints import last_whole_checkpoint
 from xemogpt.train.feature_cache import FeatureCache, Item, Reject, build, weights_digest
+from xemogpt.train.run_card import write_run_card
 
 logger = logging.getLogger(__name__)
+
+# Settings that do not change the course of a run, so that a run may go on with others.
+INDIFFERENT = ("cache", "cache_batch_size", "cache_workers", "read_ahead_gb", "max_rejects")
 
 
 def run(
@@ -102,6 +106,7 @@ def run(
         eval_dataset=dataset(evaluation, False) if evaluation.pairs else None,
         data_collator=AlignmentCollator(media, processor),
         class_embeddings=torch.stack(classes) if classes else None,
+        settings={name: value for name, value in asdict(arguments).items() if name not in INDIFFERENT},
         **loss or {},
     )
     trainer.train(resume_from_checkpoint=training.resume_from_checkpoint or last_whole_checkpoint(training.output_dir))
@@ -110,8 +115,8 @@ def run(
         encoder.cpu().save_pretrained(training.output_dir)
         processor.save_pretrained(training.output_dir)
         trainer.state.save_to_json(os.path.join(training.output_dir, "trainer_state.json"))
-        if metrics:
-            trainer.save_metrics("eval", metrics, combined=False)
+        stage = "stage 1" if media == "video" else "stage 2"
+        write_run_card(Path(training.output_dir), stage, arguments, training, trainer.state, metrics, len(train.pairs))
     _wait()
 
 
