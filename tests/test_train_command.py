@@ -262,7 +262,7 @@ def test_adapter_explains_and_merges(place: Path, trained: Path, tmp_path: Path)
     from xemogpt.train.collator import InstructionCollator
     from xemogpt.train.stage3_sft import Arguments, load
 
-    base, processor = load(Arguments(model=str(place / "model")))
+    base, processor, _ = load(Arguments(model=str(place / "model")))
     row = {"id": "a#reason-en", "kind": "reason", "language": "en", "video": clip, "audio": None, "subtitle": None}
     batch = InstructionCollator(processor)([row | {"answer": "In the video, she frowns."}])
     inputs = {name: value for name, value in batch.items() if name not in ("ids", "modality_gates")}
