@@ -1,11 +1,17 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
-"""Copies of a model folder exactly what belongs on the Hub, and proves that the copy loads."""
+"""Copies of a model folder exactly what belongs on the Hub, and proves that the copy loads.
 
+A whole model takes its metric along, `emocue_360/`: a folder that `evaluate.load` reads, and a Space of its own.
+"""
+
+import importlib.util
 import os
 import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+from xemogpt.data.jsonl import one_line
 
 # All that an upload may hold. Weights are safetensors only; no optimizer, no random state, no log, no pickle.
 ALLOWED = re.compile(
@@ -14,6 +20,8 @@ ALLOWED = re.compile(
     r"|merges\.txt|added_tokens\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
     r"|adapter_config\.json|adapter_model\.safetensors|\w+_xemogpt\.py"
 )
+METRIC = Path(__file__).resolve().parents[1] / "eval" / "emocue_360"
+METRIC_ALLOWED = re.compile(r"README\.md|requirements\.txt|\w+\.(py|json|yaml)")
 
 
 @dataclass(frozen=True)
@@ -23,17 +31,23 @@ class Export:
     folder: Path
     copied: list[str]
     left: list[str]
+    unchecked: str | None = None
 
     def __str__(self) -> str:
         lines = [f"{self.folder}: {len(self.copied)} files", *(f"  {name}" for name in self.copied)]
-        return "\n".join([*lines, *([f"left out: {', '.join(self.left)}"] if self.left else [])])
+        lines += [f"left out: {', '.join(self.left)}"] if self.left else []
+        return "\n".join([*lines, *([f"not checked: {self.unchecked}"] if self.unchecked else [])])
 
 
-def export(source: str | os.PathLike, out: str | os.PathLike) -> Export:
-    """Writes `out` with the files of a model or adapter folder that are meant for others, and loads it from there.
+def export(source: str | os.PathLike, out: str | os.PathLike, metric: str | os.PathLike = METRIC) -> Export:
+    """Writes `out` with the files of a model's folder that are meant for others, and loads it from there.
+
+    Args:
+        source: folder of an XEmoGPT, of an adapter for one, or of a cue encoder. out: must not exist or be empty.
+        metric: folder of the metric that goes with an XEmoGPT.
 
     Raises:
-        FileNotFoundError: `source` is no model or adapter folder, or has no model card.
+        FileNotFoundError: `source` is no model or adapter folder, or has no model card or weights.
         ValueError: the copy does not load, or its configuration tells a path of this machine.
     """
     from xemogpt.hub.compose import empty_folder
@@ -54,8 +68,10 @@ def export(source: str | os.PathLike, out: str | os.PathLike) -> Export:
     target = empty_folder(out)
     for name in copied:
         shutil.copyfile(folder / name, target / name)
-    _load(target, adapter)
-    return Export(target, copied, [name for name in names if name not in copied])
+    left = [name for name in names if name not in copied]
+    if not _load(target, adapter):
+        return Export(target, copied, left)
+    return Export(target, copied + _copy_metric(Path(metric), target), left, _load_metric(target / Path(metric).name))
 
 
 def _refuse_machine_paths(path: Path) -> None:
@@ -66,13 +82,38 @@ def _refuse_machine_paths(path: Path) -> None:
         )
 
 
-def _load(folder: Path, adapter: bool) -> None:
-    """Loads what others would load, by the code in the folder."""
-    from transformers import AutoModelForMultimodalLM, AutoProcessor
+def _load(folder: Path, adapter: bool) -> bool:
+    """Loads what others would load, by the code in the folder; says whether it is a whole XEmoGPT."""
+    from transformers import AutoConfig, AutoModel, AutoModelForMultimodalLM, AutoProcessor
 
     try:
         AutoProcessor.from_pretrained(folder, trust_remote_code=True)
-        if not adapter:
-            AutoModelForMultimodalLM.from_pretrained(folder, trust_remote_code=True)
+        if adapter:
+            return False
+        whole = AutoConfig.from_pretrained(folder, trust_remote_code=True).model_type == "xemogpt"
+        (AutoModelForMultimodalLM if whole else AutoModel).from_pretrained(folder, trust_remote_code=True)
     except (OSError, ValueError, ImportError) as error:
-        raise ValueError(f"{folder}: the copy does not load: {' '.join(str(error).split())[:300]}") from error
+        raise ValueError(f"{folder}: the copy does not load: {one_line(error)[:300]}") from error
+    return whole
+
+
+def _copy_metric(metric: Path, target: Path) -> list[str]:
+    """Names of what was copied, none where there is no metric."""
+    names = sorted(path.name for path in metric.glob("*") if METRIC_ALLOWED.fullmatch(path.name))
+    for name in names:
+        (target / metric.name).mkdir(exist_ok=True)
+        shutil.copyfile(metric / name, target / metric.name / name)
+    return [f"{metric.name}/{name}" for name in names]
+
+
+def _load_metric(folder: Path) -> str | None:
+    """Loads the metric as others would; says why it could not be tried."""
+    if not folder.is_dir():
+        return None
+    if importlib.util.find_spec("evaluate") is None:
+        return f'{folder.name}, which needs evaluate: pip install "xemogpt[eval]"'
+    try:
+        importlib.import_module("evaluate").load(str(folder))
+    except (OSError, ValueError, ImportError, SyntaxError) as error:
+        raise ValueError(f"{folder}: the metric does not load: {one_line(error)[:300]}") from error
+    return None
