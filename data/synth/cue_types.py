@@ -1,9 +1,10 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """The cues of EmoCue-Synth: what moves for each visual one, what is done to the voice for each audio one.
 
-A visual cue drives channels: ARKit's 52 face actions (0 to 1), head `yaw`, `pitch`, `roll` and `gaze_yaw`, `gaze_pitch` in
-radians, `lean` toward the camera in decimetres, `flush` (-1 pale to 1 red) and `tear` (0 to 1). Cues of one clip share no region.
-An audio cue is a change of the speaker's own voice, see `voice.py`; cues of one clip share no aspect.
+A visual cue drives channels: ARKit's 52 face actions (0 to 1), head `yaw`, `pitch`, `roll` and `gaze_yaw`,
+`gaze_pitch` in radians, `lean` toward the camera in decimetres, `flush` (-1 pale to 1 red) and `tear` (0 to 1). Cues
+of one clip share no region. An audio cue is a change of the speaker's own voice, see `voice.py`; cues of one clip
+share no aspect.
 """
 
 from dataclasses import dataclass, field
@@ -41,7 +42,9 @@ VISUAL: dict[str, VisualCue] = {
     ),
     "smirk": VisualCue("mouth", {"mouthSmileLeft": 1.0, "mouthDimpleLeft": 0.8, "mouthLeft": 0.35}, mirrored=True),
     "mouth_corners_down": VisualCue("mouth", _both(mouthFrown=1.15) | {"mouthShrugLower": 0.45}),
-    "lips_pressed": VisualCue("mouth", _both(mouthPress=0.7, mouthFrown=0.35) | {"mouthRollLower": 0.75, "mouthRollUpper": 0.75}),
+    "lips_pressed": VisualCue(
+        "mouth", _both(mouthPress=0.7, mouthFrown=0.35) | {"mouthRollLower": 0.75, "mouthRollUpper": 0.75}
+    ),
     "lips_pursed": VisualCue("mouth", {"mouthPucker": 1.0}),
     "lips_stretched": VisualCue("mouth", _both(mouthStretch=1.1, mouthLowerDown=0.7) | {"jawOpen": 0.08}),
     "upper_lip_raised": VisualCue("mouth", _both(mouthUpperUp=1.0)),
@@ -109,40 +112,49 @@ AUDIO: dict[str, AudioCue] = {
     "stressed_word": AudioCue("stress", {"stress": 1.0}),
 }
 
-# What an emotion tends to show: cue -> relative frequency. Every emotion may also show cues at random.
+# What an emotion tends to show: cue -> relative frequency. Every emotion may also show a stray one.
 EMOTIONS: dict[str, dict[str, float]] = {
-    "neutral": {},
+    "neutral": {
+        "head_nod": 1, "head_tilt": 1, "gaze_aside": 1, "gaze_down": 0.7, "gaze_up": 1, "leans_forward": 1,
+        "leans_back": 0.6, "lips_pursed": 0.6, "rapid_blinking": 0.6, "cheeks_puffed": 0.6, "fast_speech": 1,
+        "slow_speech": 1, "low_pitch": 0.7, "monotone": 1.5, "stressed_word": 0.7, "quiet_voice": 0.5, "breathy": 0.5,
+    },
     "happy": {
-        "smile": 4, "grin": 4, "brows_raised": 1.5, "eyes_narrowed": 1, "head_nod": 1.5, "head_tilt": 1, "face_flushed": 0.7,
-        "leans_forward": 1, "high_pitch": 2, "lively_intonation": 3, "fast_speech": 1.5, "laughter": 3, "loud_voice": 1,
-        "rising_end": 0.7, "stressed_word": 0.7,
+        "smile": 4, "grin": 4, "brows_raised": 1.5, "eyes_narrowed": 1, "head_nod": 1.5, "head_tilt": 1,
+        "face_flushed": 0.7, "leans_forward": 1, "high_pitch": 2, "lively_intonation": 3, "fast_speech": 1.5,
+        "laughter": 3, "loud_voice": 1, "rising_end": 0.7, "stressed_word": 0.7,
     },
     "sad": {
-        "mouth_corners_down": 4, "inner_brows_raised": 4, "gaze_down": 3, "head_bowed": 3, "eyelids_droop": 2.5, "tears": 2.5,
-        "lips_tremble": 2, "eyes_closed": 1, "face_pale": 0.7, "leans_back": 0.5, "low_pitch": 2, "slow_speech": 3, "quiet_voice": 2.5,
-        "sigh": 2.5, "sobs": 3, "voice_breaks": 1.5, "falling_end": 2, "pauses": 2, "breathy": 1, "monotone": 1.5,
+        "mouth_corners_down": 4, "inner_brows_raised": 4, "gaze_down": 3, "head_bowed": 3, "eyelids_droop": 2.5,
+        "tears": 2.5, "lips_tremble": 2, "eyes_closed": 1, "face_pale": 0.7, "leans_back": 0.5, "low_pitch": 2,
+        "slow_speech": 3, "quiet_voice": 2.5, "sigh": 2.5, "sobs": 3, "voice_breaks": 1.5, "falling_end": 2,
+        "pauses": 2, "breathy": 1, "monotone": 1.5,
     },
     "angry": {
         "brows_lowered": 5, "lips_pressed": 3, "eyes_narrowed": 2, "eyes_wide": 1, "face_flushed": 2.5,
-        "leans_forward": 2, "head_shake": 1.2, "nose_wrinkled": 1, "chin_raised": 0.7, "loud_voice": 4, "fast_speech": 1.5,
-        "hoarse": 2.5, "stressed_word": 2.5, "growing_louder": 2, "low_pitch": 1, "high_pitch": 0.5,
+        "leans_forward": 2, "head_shake": 1.2, "nose_wrinkled": 1, "chin_raised": 0.7, "loud_voice": 4,
+        "fast_speech": 1.5, "hoarse": 2.5, "stressed_word": 2.5, "growing_louder": 2, "low_pitch": 1,
+        "high_pitch": 0.5,
     },
     "worried": {
-        "inner_brows_raised": 3, "eyes_wide": 2, "lip_bitten": 3, "gaze_darts": 3, "rapid_blinking": 2.5, "lips_stretched": 2.5,
-        "face_pale": 1.5, "lips_pressed": 0.8, "leans_back": 1.2, "head_turned_away": 0.8, "tremor": 4, "pauses": 3, "fast_speech": 1,
-        "high_pitch": 1.5, "whisper": 1.5, "quiet_voice": 1, "rising_end": 1, "gasp": 1,
+        "inner_brows_raised": 3, "eyes_wide": 2, "lip_bitten": 3, "gaze_darts": 3, "rapid_blinking": 2.5,
+        "lips_stretched": 2.5, "face_pale": 1.5, "lips_pressed": 0.8, "leans_back": 1.2, "head_turned_away": 0.8,
+        "tremor": 4, "pauses": 3, "fast_speech": 1, "high_pitch": 1.5, "whisper": 1.5, "quiet_voice": 1,
+        "rising_end": 1, "gasp": 1,
     },
     "surprised": {
-        "brows_raised": 5, "eyes_wide": 4, "jaw_dropped": 4, "leans_back": 1.5, "rapid_blinking": 0.8, "head_tilt": 0.7,
-        "gasp": 4, "high_pitch": 3, "rising_end": 3, "lively_intonation": 1.5, "loud_voice": 1, "stressed_word": 1,
+        "brows_raised": 5, "eyes_wide": 4, "jaw_dropped": 4, "leans_back": 1.5, "rapid_blinking": 0.8,
+        "head_tilt": 0.7, "gasp": 4, "high_pitch": 3, "rising_end": 3, "lively_intonation": 1.5, "loud_voice": 1,
+        "stressed_word": 1,
     },
     "disgusted": {
-        "nose_wrinkled": 5, "upper_lip_raised": 4, "head_turned_away": 3, "eyes_narrowed": 2, "leans_back": 2, "brows_lowered": 1.5,
-        "mouth_corners_down": 1, "gaze_aside": 1, "low_pitch": 2, "hoarse": 2, "slow_speech": 1.5, "stressed_word": 1.5,
-        "falling_end": 1, "sigh": 0.7,
+        "nose_wrinkled": 5, "upper_lip_raised": 4, "head_turned_away": 3, "eyes_narrowed": 2, "leans_back": 2,
+        "brows_lowered": 1.5, "mouth_corners_down": 1, "gaze_aside": 1, "low_pitch": 2, "hoarse": 2,
+        "slow_speech": 1.5, "stressed_word": 1.5, "falling_end": 1, "sigh": 0.7,
     },
     "contemptuous": {
-        "smirk": 5, "one_brow_raised": 3.5, "chin_raised": 3, "eyelids_droop": 1.5, "gaze_aside": 1.5, "head_shake": 1, "gaze_up": 1.5,
-        "lips_pursed": 1, "monotone": 3, "slow_speech": 2, "low_pitch": 1, "sigh": 1.5, "laughter": 0.5, "falling_end": 1,
+        "smirk": 5, "one_brow_raised": 3.5, "chin_raised": 3, "eyelids_droop": 1.5, "gaze_aside": 1.5,
+        "head_shake": 1, "gaze_up": 1.5, "lips_pursed": 1, "cheeks_puffed": 0.5, "monotone": 3, "slow_speech": 2,
+        "low_pitch": 1, "sigh": 1.5, "laughter": 0.5, "falling_end": 1,
     },
 }  # fmt: skip

@@ -62,7 +62,9 @@ def draw_person(rng: np.random.Generator) -> Person:
     dark_hair = ORIGINS[main] != "caucasian"
     hair = np.array(_HAIR[6] if grey else _HAIR[int(rng.integers(2 if dark_hair else 6))], float) + rng.normal(0, 6, 3)
     iris = np.array(_IRIS[int(rng.integers(2 if dark_hair else 6))], float) + rng.normal(0, 6, 3)
-    styles = ("bald", "cropped", "cropped", "short", "short", "full") if male else ("short", "full", "bob", "long", "long")
+    styles = (
+        ("bald", "cropped", "cropped", "short", "short", "full") if male else ("short", "full", "bob", "long", "long")
+    )
     names = [name for name in _asset()["shape_names"].tolist() if name not in _MACRO]
     chosen = rng.choice(names, size=14, replace=False)
     return Person(
@@ -106,9 +108,9 @@ class Figure:
         bound.add_hair(person, faces[part == SKIN])
         bound.add_tears(self.eyes)
         self.vertices, self.triangles, self.part = bound.build()
-        actions = asset["actions"]
-        self._actions = bound.carry(actions.transpose(1, 0, 2).reshape(len(skin), -1)).reshape(-1, len(actions), 3)
-        self._actions = np.ascontiguousarray(self._actions.transpose(1, 0, 2)).reshape(len(actions), -1)
+        count = len(asset["actions"])
+        carried = bound.carry(asset["actions"].transpose(1, 0, 2).reshape(len(skin), -1)).reshape(-1, count, 3)
+        self._actions = np.ascontiguousarray(carried.transpose(1, 0, 2)).reshape(count, -1)  # (52, 3 V)
         self.names: list[str] = asset["action_names"].tolist()
         self.source = bound.source
         self.colours, self.flush = _paint(person, self, bound)
@@ -140,7 +142,7 @@ class _Bound:
         count = len(skin)
         self.skin, self.normals = skin, normals
         self.source = np.repeat(np.arange(count)[:, None], 3, 1)
-        self.weight = np.tile(np.float32([1, 0, 0]), (count, 1))
+        self.weight = np.tile(np.array([1, 0, 0], np.float32), (count, 1))
         self.offset = np.zeros((count, 3), np.float32)
         self.kinds, self.triangles = kinds, [triangles]
 
@@ -163,16 +165,13 @@ class _Bound:
         corners = self.skin[skin_faces]
         front = (corners[:, :, 2].mean(1) > -0.6) & (self.normals[skin_faces].mean(1)[:, 2] > 0.1)
         skin_faces, corners = skin_faces[front], corners[front]
-        a, b, c = (corners[:, k, :2] for k in range(3))
-        area = np.cross(b - a, c - a)
-        source, weight = [], []
-        for point in points:
-            bary = np.stack([np.cross(b - point, c - point), np.cross(c - point, a - point)], 1) / area[:, None]
-            bary = np.concatenate([bary, 1 - bary.sum(1, keepdims=True)], 1)
-            best = int(np.argmax(bary.min(1) + 0.05 * np.sign(corners[:, :, 2].mean(1))))
-            source.append(skin_faces[best])
-            weight.append(np.clip(bary[best], 0, 1) / np.clip(bary[best], 0, 1).sum())
-        sources, weights = np.array(source), np.array(weight)
+        a, b, c = (corners[None, :, k, :2] - points[:, None] for k in range(3))  # (N, F, 2)
+        bary = np.stack([_cross(b, c), _cross(c, a), _cross(a, b)], -1)
+        bary /= bary.sum(-1, keepdims=True)
+        best = (bary.min(-1) + 0.05 * np.sign(corners[:, :, 2].mean(1))).argmax(1)
+        weights = np.clip(bary[np.arange(len(points)), best], 0, 1)
+        weights /= weights.sum(1, keepdims=True)
+        sources = skin_faces[best]
         normal = np.einsum("vk,vkc->vc", weights, self.normals[sources])
         self.add(sources, weights, lift * normal, kind, faces)
 
@@ -181,7 +180,12 @@ class _Bound:
         thickness, arch, height = person.brow
         steps = np.linspace(0, 1, 15)
         centre = 0.225 + height + (0.05 + arch) * np.sin(np.pi * np.clip(steps * 0.85 + 0.05, 0, 1)) - 0.03 * steps
-        half = 0.033 * thickness * (0.8 if not person.is_male else 1.15) * np.interp(steps, [0, 0.2, 0.7, 1], [0.75, 1, 0.8, 0.2])
+        half = (
+            0.033
+            * thickness
+            * (0.8 if not person.is_male else 1.15)
+            * np.interp(steps, [0, 0.2, 0.7, 1], [0.75, 1, 0.8, 0.2])
+        )
         for side in (1, -1):
             x = side * (0.13 + 0.40 * steps)
             rows = [np.stack([x, centre + k * half], 1) for k in (1, 0, -1)]
@@ -201,7 +205,11 @@ class _Bound:
         ears = _asset()["ears"] > 100
         style = HAIRSTYLES.index(person.hairstyle)
         line = np.interp(np.abs(x), [0, 0.45, 0.62, 0.75], [0.72, 0.68, 0.3, -0.1 if style < 4 else -0.5])
-        back = np.interp(z, [-1.9, -0.9, -0.3], [-0.75, -0.45, 0.0]) if style < 4 else np.interp(z, [-1.9, -0.5, -0.3], [-1.1, -1.0, 0.0])
+        back = (
+            np.interp(z, [-1.9, -0.9, -0.3], [-0.75, -0.45, 0.0])
+            if style < 4
+            else np.interp(z, [-1.9, -0.5, -0.3], [-1.1, -1.0, 0.0])
+        )
         limit = np.where(z > -0.45, np.maximum(line, -0.2), np.minimum(line, back))
         scalp = (y > limit) & (z < 0.25) & ~ears & (self.kinds[: len(x)] == SKIN) & (_asset()["inside_mouth"] < 100)
         chosen = quads[scalp[quads].all(1)]
@@ -232,11 +240,16 @@ class _Bound:
             rows = np.concatenate([np.stack([x - half, y], 1), np.stack([x + half, y], 1)])
             grid = np.arange(18).reshape(2, 9)
             quads = np.stack([grid[0, :-1], grid[0, 1:], grid[1, 1:], grid[1, :-1]], -1)
-            self.drape(rows, 0.006, TEAR, _triangles(quads), skin_faces)
+            self.drape(rows, 0.02, TEAR, _triangles(quads), skin_faces)
 
 
 _MACRO = {
-    *(f"{sex}-{age}-{weight}" for sex in ("female", "male") for age in ("young", "old") for weight in ("min", "average", "max")),
+    *(
+        f"{sex}-{age}-{weight}"
+        for sex in ("female", "male")
+        for age in ("young", "old")
+        for weight in ("min", "average", "max")
+    ),
     *(f"{origin}-{sex}-{age}" for origin in ORIGINS for sex in ("female", "male") for age in ("young", "old")),
 }
 
@@ -268,30 +281,38 @@ def _paint(person: Person, figure: Figure, bound: _Bound) -> tuple[np.ndarray, n
     def near(cx: float, cy: float, width: float, height: float) -> np.ndarray:
         return np.exp(-(((np.abs(x) - cx) / width) ** 2) - ((y - cy) / height) ** 2) * (z > -0.6)
 
-    skin = np.tile(np.float32(person.skin), (len(x), 1))
+    skin = np.tile(np.array(person.skin, np.float32), (len(x), 1))
 
     def mix(share: np.ndarray, colour: Any) -> None:
-        skin[:] = skin + np.clip(share, 0, 1)[:, None] * (np.float32(colour) - skin)
+        skin[:] = skin + np.clip(share, 0, 1)[:, None] * (np.asarray(colour, np.float32) - skin)
 
-    base = np.float32(person.skin)
+    base = np.array(person.skin, np.float32)
     mouth = asset["lips"] / 255
     centre = float(bound.skin[asset["lips"] > 128][:, 1].mean())
     mix(0.20 * near(0.42, -0.42, 0.22, 0.22) + 0.15 * near(0, -0.38, 0.14, 0.15), base * (1.05, 0.72, 0.68))
     mix(0.35 * near(0.31, -0.03, 0.24, 0.13), base * (0.72, 0.62, 0.6))
-    jaw = np.clip(near(0.0, centre - 0.25, 0.55, 0.42) + near(0.5, centre, 0.2, 0.5) + 0.9 * near(0, centre + 0.17, 0.24, 0.06), 0, 1)
-    mix(person.beard * jaw * (y < centre + 0.27), np.float32(person.hair) * 0.9)
+    jaw = np.clip(
+        near(0.0, centre - 0.25, 0.55, 0.42) + near(0.5, centre, 0.2, 0.5) + 0.9 * near(0, centre + 0.17, 0.24, 0.06),
+        0,
+        1,
+    )
+    mix(person.beard * jaw * (y < centre + 0.27), np.array(person.hair, np.float32) * 0.9)
     mix(0.8 * mouth, base * ((0.86, 0.52, 0.5) if not person.is_male else (0.84, 0.62, 0.58)))
     mix((asset["inside_mouth"] > 100) * (mouth < 0.5) * 1.0, (0.16, 0.05, 0.05))
     mix((y < person.neckline + 0.25 * np.abs(x)) * (np.abs(z) < 9), person.clothes)
-    flush = np.clip(near(0.4, -0.42, 0.3, 0.3) + near(0, -0.4, 0.2, 0.2) + 0.7 * near(0, 0.55, 0.6, 0.3) + asset["ears"] / 255, 0, 1)
+    flush = np.clip(
+        near(0.4, -0.42, 0.3, 0.3) + near(0, -0.4, 0.2, 0.2) + 0.7 * near(0, 0.55, 0.6, 0.3) + asset["ears"] / 255,
+        0,
+        1,
+    )
     colours, flushed = bound.carry(skin), bound.carry(flush[:, None])[:, 0]
     fixed = {LASH: (0.07, 0.05, 0.05), TEETH: (0.88, 0.86, 0.80), TONGUE: (0.62, 0.27, 0.27)}
     for kind, colour in fixed.items():
         colours[figure.part == kind] = colour
     strands = figure.part == HAIR
     noise = 1 + 0.22 * np.sin(41 * figure.vertices[strands, 0] + 13 * figure.vertices[strands, 2])
-    colours[strands] = np.float32(person.hair) * noise[:, None]
-    colours[figure.part == BROW] = 0.72 * np.float32(person.hair) * 0.8 + 0.08 * base
+    colours[strands] = np.array(person.hair, np.float32) * noise[:, None]
+    colours[figure.part == BROW] = 0.72 * np.array(person.hair, np.float32) * 0.8 + 0.08 * base
     flushed[figure.part != SKIN] = 0
     return np.clip(colours, 0, 1).astype(np.float32), flushed
 
@@ -319,6 +340,10 @@ def _ball(skin: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, float]:
     points = skin[np.unique(faces)]
     centre = (points.max(0) + points.min(0)) / 2
     return centre, float(np.median(np.linalg.norm(points - centre, axis=1)))
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
 def _triangles(quads: np.ndarray) -> np.ndarray:

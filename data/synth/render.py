@@ -13,7 +13,8 @@ _SPIN, _RINGS = 28, np.array([0.0, 0.16, 0.21, 0.40, 0.46, 0.52, 0.75, 1.05, 1.4
 
 @dataclass(frozen=True)
 class Scene:
-    """How it is seen: camera angles in degrees and zoom, light (azimuth, elevation, warmth, ambient share), background."""
+    """How it is seen: camera angles in degrees, zoom, light (azimuth, elevation, warmth, ambient share),
+    background."""
 
     azimuth: float = 0.0
     elevation: float = 0.0
@@ -47,10 +48,11 @@ class Stage:
             import vtkmodules.vtkRenderingOpenGL2  # noqa: F401  (registers the renderer)
             from vtkmodules import vtkRenderingCore as core
             from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to_numpy
-            from vtkmodules.vtkCommonCore import vtkPoints, vtkUnsignedCharArray
+            from vtkmodules.vtkCommonCore import vtkLogger, vtkPoints, vtkUnsignedCharArray
             from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
         except ImportError:
             raise ImportError('rendering needs VTK; run: pip install "xemogpt[synth]"') from None
+        vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_ERROR)  # that there is no display is no news
         self.figure, self.scene, self.size = figure, scene, size
         self._to_vtk, self._to_numpy, self._bytes = numpy_to_vtk, vtk_to_numpy, vtkUnsignedCharArray
         self._renderer = core.vtkRenderer()
@@ -137,7 +139,8 @@ class Stage:
         self._window.Render()
         array = self._bytes()
         edge = 2 * self.size - 1
-        self._window.GetRGBACharPixelData(0, 0, edge, edge, 0, array)
+        read: Any = self._window.GetRGBACharPixelData  # its stub knows another signature
+        read(0, 0, edge, edge, 0, array)
         rgba = self._to_numpy(array).reshape(self.size, 2, self.size, 2, 4).astype(np.float32)
         rgba = rgba.mean((1, 3))[::-1] / 255
         alpha = rgba[..., 3:]
@@ -164,7 +167,7 @@ def _coloured(figure: Figure, pose: Pose) -> np.ndarray:
     wet = figure.part == TEAR
     if pose.tear > 0:
         colours = colours.copy()
-        colours[wet] += 0.75 * pose.tear * (np.float32([0.93, 0.97, 1.0]) - colours[wet])
+        colours[wet] += 0.75 * pose.tear * (np.array([0.93, 0.97, 1.0], np.float32) - colours[wet])
     return np.rint(255 * np.clip(colours, 0, 1)).astype(np.uint8)
 
 
@@ -184,7 +187,18 @@ def _eyeball(iris: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray, 
     quads = np.stack([grid[:-1], grid[1:], after[1:], after[:-1]], -1).reshape(-1, 4)
     colours = np.zeros((len(_RINGS), _SPIN, 3))
     pupil, white, inner = np.array([0.03, 0.03, 0.03]), np.array([0.90, 0.89, 0.87]), np.array(iris)
-    bands = [pupil, pupil, inner * 0.9, inner * 1.15, inner * 0.4, white, white, white * 0.96, white * 0.9, white * 0.9]
+    bands = [
+        pupil,
+        pupil,
+        inner * 0.9,
+        inner * 1.15,
+        inner * 0.4,
+        white,
+        white,
+        white * 0.96,
+        white * 0.9,
+        white * 0.9,
+    ]
     colours[:] = np.array(bands)[:, None]
     triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
     return ring.reshape(-1, 3), triangles, np.rint(255 * np.clip(colours, 0, 1)).astype(np.uint8).reshape(-1, 3)
@@ -193,15 +207,20 @@ def _eyeball(iris: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray, 
 def backdrop(seed: int, size: int) -> np.ndarray:
     """A background out of focus, float (size, size, 3) in 0..1: a wall, patches, or upright stripes."""
     rng = np.random.default_rng([seed, 77])
-    y, x = np.mgrid[0:1 : size * 1j, 0:1 : size * 1j]
-    one, two = rng.uniform(0.12, 0.85, (2, 3))
+    y, x = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j]
+    one, two = rng.uniform(0.2, 0.75, (2, 1)) + rng.uniform(-0.16, 0.16, (2, 3))
     tilt = rng.uniform(-1, 1)
     share = np.clip(0.5 + (y - 0.5) * rng.uniform(0.3, 1) + tilt * (x - 0.5), 0, 1)[..., None]
     picture = one + share * (two - one) * rng.uniform(0.2, 1)
     kind = int(rng.integers(3))
     for _ in range((0, 7, 9)[kind]):
-        colour = rng.uniform(0.1, 0.9, 3)
-        cx, cy, width, height = rng.uniform(-0.1, 1.1), rng.uniform(0, 1), rng.uniform(0.04, 0.25), rng.uniform(0.06, 0.3)
+        colour = rng.uniform(0.15, 0.85) + rng.uniform(-0.2, 0.2, 3)
+        cx, cy, width, height = (
+            rng.uniform(-0.1, 1.1),
+            rng.uniform(0, 1),
+            rng.uniform(0.04, 0.25),
+            rng.uniform(0.06, 0.3),
+        )
         if kind == 1:
             blob = np.exp(-(((x - cx) / width) ** 2) - ((y - cy) / height) ** 2)
         else:

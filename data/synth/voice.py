@@ -1,13 +1,13 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """A voice: eSpeak NG speaks, a linear-prediction vocoder bends it.
 
-Every utterance goes through the vocoder, changed or not, so that its artefacts tell nothing. It tracks pitch and spectral
-envelope of what eSpeak says, then excites the envelope anew with pulses at the wanted pitch and noise. eSpeak is run as a
-program; nothing of it is linked or shipped.
+Every utterance goes through the vocoder, changed or not, so that its artefacts tell nothing. It tracks pitch and
+spectral envelope of what eSpeak says, then excites the envelope anew with pulses at the wanted pitch and noise.
+eSpeak is run as a program; nothing of it is linked or shipped.
 
 Settings, each scaled by a cue's intensity: pitch (semitones), range (-1 flat to 1.3 wide), rate (share faster), effort
-(-1 quiet to 1 loud: level and spectral tilt over a fixed room noise), pauses, tremor, whisper, breath, rough, end_pitch
-(semitones), end_level and swell (dB), crack, stress, and an opening: sigh, gasp, sob or laugh.
+(-1 quiet to 1 loud: level and spectral tilt over a fixed room noise), pauses, tremor, whisper, breath, rough,
+end_pitch (semitones), end_level and swell (dB), crack, stress, and an opening: sigh, gasp, sob or laugh.
 """
 
 import shutil
@@ -108,8 +108,8 @@ def speak(text: str, voice: Voice, settings: dict[str, float], seed: int, stress
 
 
 _SETTINGS = (
-    "pitch", "range", "rate", "effort", "pauses", "tremor", "whisper", "breath", "rough", "end_pitch", "end_level", "swell",
-    "crack", "stress", "sigh", "gasp", "sob", "laugh",
+    "pitch", "range", "rate", "effort", "pauses", "tremor", "whisper", "breath", "rough", "end_pitch", "end_level",
+    "swell", "crack", "stress", "sigh", "gasp", "sob", "laugh",
 )  # fmt: skip
 
 
@@ -126,12 +126,26 @@ def _say(text: str, voice: Voice, speed: float, stressed: int | None, stress: fl
     """eSpeak's own sound at 16 kHz, without the silence around it."""
     words = text.replace("&", "and").replace("<", "").split()
     if stressed is not None and 0 <= stressed < len(words):
-        loud = f'<prosody pitch="+{round(55 * stress)}%" volume="+{round(90 * stress)}%" rate="{round(100 - 38 * stress)}%">'
-        words[stressed] = f"{loud}{words[stressed]}</prosody>"
-    command = [espeak(), "--stdin", "--stdout", "-m", "-z", "-v", voice.name, "-p", str(voice.pitch), "-s", str(round(speed))]
+        changes = f'pitch="+{55 * stress:.0f}%" volume="+{90 * stress:.0f}%" rate="{100 - 38 * stress:.0f}%"'
+        words[stressed] = f"<prosody {changes}>{words[stressed]}</prosody>"
+    command = [
+        espeak(),
+        "--stdin",
+        "--stdout",
+        "-m",
+        "-z",
+        "-v",
+        voice.name,
+        "-p",
+        str(voice.pitch),
+        "-s",
+        str(round(speed)),
+    ]
     done = subprocess.run(command, input=f"<speak>{' '.join(words)}</speak>".encode(), capture_output=True)
     if done.returncode or len(done.stdout) < 1000:
-        raise OSError(f"espeak-ng could not speak {text!r} as {voice.name}: {done.stderr.decode(errors='replace').strip()}")
+        raise OSError(
+            f"espeak-ng could not speak {text!r} as {voice.name}: {done.stderr.decode(errors='replace').strip()}"
+        )
     rate = int.from_bytes(done.stdout[24:28], "little")
     sound = np.frombuffer(done.stdout[44 : 44 + (len(done.stdout) - 44) // 2 * 2], "<i2").astype(np.float32) / 32768
     loud_enough = np.flatnonzero(np.abs(sound) > 0.004)
@@ -178,7 +192,7 @@ def track_pitch(sound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _predictors(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Linear prediction by Levinson and Durbin over all frames at once: (N, order + 1) and the residual's power (N,)."""
+    """Linear prediction (Levinson, Durbin) of all frames at once: (N, order + 1) and the residual's power (N,)."""
     power = np.abs(np.fft.rfft(frames * np.hamming(frames.shape[1]), 1024)) ** 2
     auto = np.fft.irfft(power)[:, : _ORDER + 1] / frames.shape[1]
     auto[:, 0] = auto[:, 0] * 1.0005 + 1e-9
@@ -223,14 +237,18 @@ def _vocoded(sound: np.ndarray, get: dict[str, float], semitones: float, rng: np
     return _filtered(excitation, a, gain, get["effort"], get["breath"] + get["whisper"], len(sound))
 
 
-def _excitation(pitch: np.ndarray, voicing: np.ndarray, rough: float, length: int, rng: np.random.Generator) -> np.ndarray:
+def _excitation(
+    pitch: np.ndarray, voicing: np.ndarray, rough: float, length: int, rng: np.random.Generator
+) -> np.ndarray:
     """Pulses and noise of unit power."""
     place = np.arange(length) / _HOP
     f0 = np.interp(place, np.arange(len(pitch)), pitch)
     share = np.interp(place, np.arange(len(pitch)), voicing)
     phase = np.cumsum(f0 / RATE)
     if rough:
-        phase = phase + 0.11 * rough * np.interp(phase, np.arange(int(phase[-1]) + 2), rng.uniform(-1, 1, int(phase[-1]) + 2))
+        phase = phase + 0.11 * rough * np.interp(
+            phase, np.arange(int(phase[-1]) + 2), rng.uniform(-1, 1, int(phase[-1]) + 2)
+        )
     beat = np.flatnonzero(np.diff(np.floor(phase)) > 0) + 1
     pulses = np.zeros(length)
     pulses[beat] = np.sqrt(RATE / f0[beat])
@@ -283,7 +301,12 @@ def _opening(get: dict[str, float], voice: Voice, rng: np.random.Generator) -> n
     if strength := get["sob"]:
         parts: list[np.ndarray] = []
         for _ in range(3):
-            cry = _vocoded(_say("huh", voice, 190, None, 0), {**dict.fromkeys(_SETTINGS, 0.0), "pitch": 6, "tremor": 1}, voice.semitones, rng)
+            cry = _vocoded(
+                _say("huh", voice, 190, None, 0),
+                {**dict.fromkeys(_SETTINGS, 0.0), "pitch": 6, "tremor": 1},
+                voice.semitones,
+                rng,
+            )
             parts += [0.06 * strength * _breath_noise(0.2, 1600, 2400, 0.8, rng), 0.8 * strength * cry, gap]
         return np.concatenate(parts)
     if strength := get["laugh"]:
@@ -291,6 +314,9 @@ def _opening(get: dict[str, float], voice: Voice, rng: np.random.Generator) -> n
         parts = []
         for number in range(5):
             settings = {**dict.fromkeys(_SETTINGS, 0.0), "pitch": 6.0 - 1.6 * number, "breath": 0.35}
-            parts += [strength * (1 - 0.1 * number) * _vocoded(syllable, settings, voice.semitones, rng), gap[: RATE // 16]]
+            parts += [
+                strength * (1 - 0.1 * number) * _vocoded(syllable, settings, voice.semitones, rng),
+                gap[: RATE // 16],
+            ]
         return np.concatenate(parts)
     return np.zeros(0, np.float32)
