@@ -52,9 +52,9 @@ def read_mesh(path: Path) -> tuple[np.ndarray, dict[str, list[list[int]]], dict[
         elif kind == "g":
             group = rest[0]
         elif kind == "f":
-            pairs = [[int(x) - 1 for x in part.split("/")[:2]] for part in rest]
-            corner |= dict(pairs)
-            groups.setdefault(group, []).append([vertex for vertex, _ in pairs])
+            split = [part.split("/") for part in rest]
+            corner |= {int(vertex) - 1: int(place) - 1 for vertex, place, *_ in split}
+            groups.setdefault(group, []).append([int(vertex) - 1 for vertex, *_ in split])
     return np.array(vertices), groups, corner, np.array(texture)
 
 

@@ -12,11 +12,10 @@ from xemogpt.data.synth.cue_types import AUDIO, VISUAL
 from xemogpt.data.synth.figure import Figure
 from xemogpt.data.synth.paragraph import Story, TypedCue, compose
 from xemogpt.data.synth.plan import Plan, Shown, draw_plan
-from xemogpt.data.synth.render import Pose, Stage
+from xemogpt.data.synth.render import Pose, Stage, as_pose
 from xemogpt.data.synth.voice import RATE, Speech, speak
 
 FPS = 25
-_CHANNELS = ("yaw", "pitch", "roll", "gaze_yaw", "gaze_pitch", "lean", "flush", "tear")
 _ONSET = 0.28  # seconds from nothing to the apex, and back
 _SPEECH_SPANS = {"rising_end": "end", "falling_end": "end", "stressed_word": "stress"}
 _QUIET_MOUTH = {"lips_pressed", "lips_pursed", "lip_bitten", "cheeks_puffed"}
@@ -157,10 +156,7 @@ class Motion:
         blink = max((max(0.0, 1 - abs(time - at) / 0.09) for at in self.blinks), default=0.0)
         for side in ("Left", "Right"):
             values[f"eyeBlink{side}"] = float(np.clip(max(values.get(f"eyeBlink{side}", 0.0), blink), 0, 1))
-        head = (values.pop("yaw"), values.pop("pitch"), values.pop("roll"))
-        gaze = (values.pop("gaze_yaw"), values.pop("gaze_pitch"))
-        extra = {name: values.pop(name, 0.0) for name in ("lean", "flush", "tear")}
-        return Pose(values, head, gaze, **extra)
+        return as_pose(values)
 
 
 def _envelope(time: float, begin: float, end: float) -> float:

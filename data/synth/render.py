@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from xemogpt.data.synth.cue_types import VisualCue
 from xemogpt.data.synth.figure import TEAR, Figure, rotation, vertex_normals
 
 _SPIN, _RINGS = 28, np.array([0.0, 0.16, 0.21, 0.40, 0.46, 0.52, 0.75, 1.05, 1.4, 2.0])  # radians from the pupil
@@ -34,6 +35,27 @@ class Pose:
     lean: float = 0.0
     flush: float = 0.0
     tear: float = 0.0
+
+
+def pose_of(cue: VisualCue, intensity: float) -> Pose:
+    """The apex of a cue by itself."""
+    values = {name: intensity * value for name, value in cue.still.items()}
+    for name, value in cue.wave.items():
+        values[name] = values.get(name, 0.0) + intensity * value
+    return as_pose(values)
+
+
+def as_pose(values: dict[str, float]) -> Pose:
+    """Channels by name (see `cue_types`) as a pose."""
+    rest = dict(values)
+
+    def take(*names: str) -> list[float]:
+        return [rest.pop(name, 0.0) for name in names]
+
+    yaw, pitch, roll = take("yaw", "pitch", "roll")
+    side, down = take("gaze_yaw", "gaze_pitch")
+    lean, flush, tear = take("lean", "flush", "tear")
+    return Pose(rest, (yaw, pitch, roll), (side, down), lean, flush, tear)
 
 
 class Stage:
