@@ -20,8 +20,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,10 @@ def make_corpus(
             (folder / split).mkdir(exist_ok=True)
             truth = stack.enter_context(JsonLines(folder / split / "truth.jsonl", "id", "id"))
             files[split] = (stack.enter_context(JsonLines(folder / split / "manifest.jsonl", "id", "id")), truth)
-        done = {row["id"] for manifest, _ in files.values() for row in manifest.rows}
+        done = {
+            row["id"] for split, (manifest, _) in files.items() for row in manifest.rows
+            if (folder / split / row["video"]).is_file()
+        }  # fmt: skip
         todo = [index for index in range(clips) if f"synth_{recipe.seed}_{index:08d}" not in done]
         present = clips - len(todo)
         progress(present)
@@ -136,7 +140,9 @@ def _claim(folder: Path, recipe: Recipe) -> None:
     try:
         found = json.loads(config.read_text(encoding="utf-8"))
     except ValueError:
-        found = {}
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"{config}: is not what this command writes; name another folder")
     if differ := [
         f"{name} {found.get(name)!r}, not {value!r}" for name, value in wanted.items() if found.get(name) != value
     ]:
@@ -149,7 +155,7 @@ def _all(todo: list[int], recipe: Recipe, folder: Path, workers: int) -> Iterato
         for index in todo:
             yield index, make_one(index, recipe, folder)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _end_with_parent) as pool:
         waiting: dict[Future, int] = {}
         rest = iter(todo)
         try:
@@ -164,6 +170,17 @@ def _all(todo: list[int], recipe: Recipe, folder: Path, workers: int) -> Iterato
                     yield waiting.pop(future), future.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+
+    def watch() -> None:
+        if parent := parent_process():
+            parent.join()
+            os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def make_one(index: int, recipe: Recipe, folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | str:
@@ -181,8 +198,8 @@ def make_one(index: int, recipe: Recipe, folder: Path) -> tuple[dict[str, Any], 
             begin, end = clip.speech.spans["speech"]
             _write(stem.with_suffix(".srt"), f"1\n{_clock(begin)} --> {_clock(end)}\n{plan.sentence}\n".encode())
     except (ValueError, OSError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise
+        if isinstance(error, FileNotFoundError) or getattr(error, "errno", None):
+            raise  # a full disk or a missing program would fail every clip
         return one_line(error)
     return replace(sample_of(clip), video=media).to_row(), truth_of(clip)
 

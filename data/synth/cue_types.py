@@ -41,22 +41,22 @@ VISUAL: dict[str, VisualCue] = {
         _both(mouthSmile=1.0, mouthUpperUp=0.6, mouthLowerDown=0.6, cheekSquint=0.9) | {"jawOpen": 0.24},
     ),
     "smirk": VisualCue("mouth", {"mouthSmileLeft": 1.0, "mouthDimpleLeft": 0.8, "mouthLeft": 0.35}, mirrored=True),
-    "mouth_corners_down": VisualCue("mouth", _both(mouthFrown=1.15) | {"mouthShrugLower": 0.45}),
+    "mouth_corners_down": VisualCue("mouth", _both(mouthFrown=1.35) | {"mouthShrugLower": 0.45}),
     "lips_pressed": VisualCue(
         "mouth", _both(mouthPress=0.7, mouthFrown=0.35) | {"mouthRollLower": 0.75, "mouthRollUpper": 0.75}
     ),
     "lips_pursed": VisualCue("mouth", {"mouthPucker": 1.0}),
     "lips_stretched": VisualCue("mouth", _both(mouthStretch=1.1, mouthLowerDown=0.7) | {"jawOpen": 0.08}),
     "upper_lip_raised": VisualCue("mouth", _both(mouthUpperUp=1.0)),
-    "lip_bitten": VisualCue("mouth", _both(mouthUpperUp=0.55) | {"mouthRollLower": 1.2, "jawOpen": 0.12}),
+    "lip_bitten": VisualCue("mouth", _both(mouthUpperUp=0.7) | {"mouthRollLower": 1.5, "jawOpen": 0.05}),
     "lips_tremble": VisualCue(
-        "mouth", _both(mouthFrown=0.45), _both(mouthLowerDown=0.45) | {"mouthShrugLower": 0.75}, 5.3
+        "mouth", _both(mouthFrown=0.45), _both(mouthLowerDown=0.6) | {"mouthShrugLower": 1.0}, 5.3
     ),
     "jaw_dropped": VisualCue("mouth jaw", {"jawOpen": 0.78}),
     "cheeks_puffed": VisualCue("mouth cheek", {"cheekPuff": 1.1, "mouthPucker": 0.25}),
-    "nose_wrinkled": VisualCue("nose", _both(noseSneer=1.8, cheekSquint=0.8, browDown=0.3)),
+    "nose_wrinkled": VisualCue("nose brow", _both(noseSneer=1.9, cheekSquint=0.8)),  # a sneer moves the brows too
     # brows
-    "brows_lowered": VisualCue("brow", _both(browDown=1.2)),
+    "brows_lowered": VisualCue("brow", _both(browDown=1.4)),
     "inner_brows_raised": VisualCue("brow", {"browInnerUp": 1.8}),
     "brows_raised": VisualCue("brow", {"browInnerUp": 1.5} | _both(browOuterUp=1.7)),
     "one_brow_raised": VisualCue(
@@ -65,7 +65,7 @@ VISUAL: dict[str, VisualCue] = {
     # lids and gaze
     "eyes_wide": VisualCue("lids", _both(eyeWide=1.2)),
     "eyes_narrowed": VisualCue("lids cheek", _both(eyeSquint=1.1, cheekSquint=0.6, eyeBlink=0.2)),
-    "eyes_closed": VisualCue("lids", _both(eyeBlink=1.0)),
+    "eyes_closed": VisualCue("lids gaze", _both(eyeBlink=1.0)),
     "eyelids_droop": VisualCue("lids", _both(eyeBlink=0.52)),
     "rapid_blinking": VisualCue("lids", _both(eyeBlink=0.5), _both(eyeBlink=0.5), 3.1),
     "gaze_down": VisualCue("gaze", {"gaze_pitch": 0.50} | _both(eyeLookDown=0.9)),
@@ -82,8 +82,8 @@ VISUAL: dict[str, VisualCue] = {
     "leans_forward": VisualCue("lean", {"lean": 1.2}),
     "leans_back": VisualCue("lean", {"lean": -2.2}),
     # skin
-    "face_flushed": VisualCue("skin", {"flush": 0.8}),
-    "face_pale": VisualCue("skin", {"flush": -0.65}),
+    "face_flushed": VisualCue("skin", {"flush": 0.95}),
+    "face_pale": VisualCue("skin", {"flush": -0.85}),
     "tears": VisualCue("tear", {"tear": 1.0}),
 }
 

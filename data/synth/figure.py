@@ -60,7 +60,8 @@ def draw_person(rng: np.random.Generator) -> Person:
     tone = light + (dark - light) * rng.random() + rng.normal(0, 3, 3)
     grey = rng.random() < 1.6 * (age - 0.35)
     dark_hair = ORIGINS[main] != "caucasian"
-    hair = np.array(_HAIR[6] if grey else _HAIR[int(rng.integers(2 if dark_hair else 6))], float) + rng.normal(0, 6, 3)
+    hair = np.array(_HAIR[6] if grey else _HAIR[int(rng.integers(2 if dark_hair else 6))], float)
+    hair = hair * rng.uniform(0.8, 1.2) + rng.normal(0, 1.5, 3)
     iris = np.array(_IRIS[int(rng.integers(2 if dark_hair else 6))], float) + rng.normal(0, 6, 3)
     styles = (
         ("bald", "cropped", "cropped", "short", "short", "full") if male else ("short", "full", "bob", "long", "long")
@@ -114,6 +115,10 @@ class Figure:
         self.names: list[str] = asset["action_names"].tolist()
         self.source = bound.source
         self.colours, self.flush = _paint(person, self, bound)
+        x, y, z = skin.T
+        lines = [np.exp(-(((y - line - 0.3 * np.abs(x)) / 0.026) ** 2)) for line in (-0.03, -0.12, -0.21)]
+        crease = sum(lines) * np.exp(-((x / 0.12) ** 4)) * (z > 0) * (kinds[: len(x)] == SKIN)
+        self.crease = bound.carry(np.clip(crease, 0, 1)[:, None])  # (V, 1): the folds across a wrinkled nose
         height = self.vertices[:, 1]
         bend = np.clip((height - self.neck[1] - 0.1) / 1.0, 0, 1)
         self._bend = (bend * bend * (3 - 2 * bend))[:, None]
@@ -164,6 +169,8 @@ class _Bound:
         """Lay points (N, 2), x and y, on the front of the skin, `lift` above it."""
         corners = self.skin[skin_faces]
         front = (corners[:, :, 2].mean(1) > -0.6) & (self.normals[skin_faces].mean(1)[:, 2] > 0.1)
+        low, high = points.min(0), points.max(0)
+        front &= (corners[:, :, :2].max(1) >= low).all(1) & (corners[:, :, :2].min(1) <= high).all(1)
         skin_faces, corners = skin_faces[front], corners[front]
         a, b, c = (corners[None, :, k, :2] - points[:, None] for k in range(3))  # (N, F, 2)
         bary = np.stack([_cross(b, c), _cross(c, a), _cross(a, b)], -1)

@@ -163,8 +163,9 @@ class Stage:
         edge = 2 * self.size - 1
         read: Any = self._window.GetRGBACharPixelData  # its stub knows another signature
         read(0, 0, edge, edge, 0, array)
-        rgba = self._to_numpy(array).reshape(self.size, 2, self.size, 2, 4).astype(np.float32)
-        rgba = rgba.mean((1, 3))[::-1] / 255
+        fine = self._to_numpy(array).reshape(2 * self.size, 2 * self.size, 4)[::-1].astype(np.uint16)
+        rows = fine[::2] + fine[1::2]
+        rgba = (rows[:, ::2] + rows[:, 1::2]).astype(np.float32) / (4 * 255)
         alpha = rgba[..., 3:]
         return np.rint(255 * np.clip(rgba[..., :3] + (1 - alpha) * self._backdrop, 0, 1)).astype(np.uint8)
 
@@ -178,8 +179,10 @@ class Stage:
 
 
 def _coloured(figure: Figure, pose: Pose) -> np.ndarray:
-    """uint8 (V, 3): the figure's colours under a flush and tears."""
+    """uint8 (V, 3): the figure's colours under a flush, tears and the folds of a wrinkled nose."""
     colours = figure.colours
+    if fold := pose.actions.get("noseSneerLeft", 0.0):
+        colours = colours * (1 - min(0.32 * fold, 0.7) * figure.crease)
     if pose.flush > 0:
         colours = colours + 0.75 * pose.flush * figure.flush[:, None] * (colours * (1.06, 0.52, 0.50) - colours)
     elif pose.flush < 0:
