@@ -91,7 +91,7 @@ class Stage:
         def actor(triangles: np.ndarray, count: int, shine: float, power: float) -> Any:
             cells = vtkCellArray()
             rows = np.concatenate([np.full((len(triangles), 1), 3), triangles], 1).astype(np.int64)
-            cells.SetCells(len(triangles), numpy_to_vtkIdTypeArray(rows.ravel(), deep=1))
+            cells.ImportLegacyFormat(numpy_to_vtkIdTypeArray(rows.ravel(), deep=1))
             data, points = vtkPolyData(), vtkPoints()
             points.SetData(numpy_to_vtk(np.zeros((count, 3), np.float32), deep=1))
             data.SetPoints(points)
