@@ -237,5 +237,5 @@ def test_a_cue_has_onset_apex_and_offset() -> None:
 
 
 def test_fast_path_renders_the_frames_that_a_model_samples() -> None:
-    clip = make_clip(0, 1, 32)
+    clip = make_clip(0, 7, 32)
     assert np.array_equal(clip.sampled(16), clip.frames()[sample_indices(clip.count, 16)])
