@@ -24,6 +24,7 @@ if __name__ == "__main__":
                 "*.json",
                 "*.jinja",
                 "recipes/**/*.yaml",
+                "recipes/*.sh",
                 "eval/benchmarks/*.yaml",
                 "data/synth/*.npz",
                 "data/synth/*.txt",
