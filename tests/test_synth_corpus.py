@@ -11,11 +11,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from xemogpt.cli import main
+from xemogpt.data.media import decode_media
 from xemogpt.data.sample import read_manifest
 from xemogpt.data.synth.clip import make_clip
 from xemogpt.data.synth.corpus import LICENCE, Recipe, load_arrays, make_corpus
@@ -63,6 +65,29 @@ def test_manifest_is_read_and_its_files_are_there(corpus: Path) -> None:
         clip = make_clip(5, int(sample.id[-8:]), 32)
         assert np.abs(frames.astype(int) - clip.sampled()).mean() < 12  # JPEG
         assert np.allclose(sound, clip.speech.sound, atol=1e-4)
+
+
+def test_arrays_are_decoded_as_media_are(corpus: Path) -> None:
+    path = str(corpus / "train" / "synth_5_00000000.npz")
+    messages = [{"role": "user", "content": [{"type": "video", "path": path}, {"type": "audio", "path": path}]}]
+    processor = SimpleNamespace(num_frames=8, sampling_rate=8000, max_audio_seconds=1.5)
+    decode_media(messages, processor)
+    video, audio = messages[0]["content"]
+    frames, sound = load_arrays(path)
+    assert np.array_equal(video["video"], frames[[0, 2, 4, 6, 8, 10, 12, 15]])
+    assert len(audio["audio"]) == 12_000
+    assert np.std(audio["audio"]) == pytest.approx(np.std(sound[: int(1.5 * RATE)]), rel=0.3)
+
+
+def test_damaged_arrays_are_refused_by_name(corpus: Path, tmp_path: Path) -> None:
+    whole = (corpus / "train" / "synth_5_00000000.npz").read_bytes()
+    for name, content in (("half", whole[: len(whole) // 2]), ("empty", b""), ("text", b"hello")):
+        path = tmp_path / f"{name}.npz"
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name}.npz: is no clip"):
+            load_arrays(path)
+    with pytest.raises(FileNotFoundError):
+        load_arrays(tmp_path / "none.npz")
 
 
 def test_truth_has_a_row_for_every_clip(corpus: Path) -> None:

@@ -24,6 +24,7 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -288,13 +289,24 @@ def arrays_of(clip: Clip, number: int = 16) -> bytes:
 
 
 def load_arrays(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
-    """Frames uint8 (T, H, W, 3) and sound float32 (L,) at 16 kHz of a clip that was written with `arrays`."""
+    """Frames uint8 (T, H, W, 3) and sound float32 (L,) at 16 kHz of a clip that was written with `arrays`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is something else, or damaged.
+    """
     from PIL import Image
 
-    with np.load(path) as packed:
-        pieces = np.split(packed["jpeg"], packed["ends"][:-1])
-        frames = np.stack([np.asarray(Image.open(io.BytesIO(piece.tobytes()))) for piece in pieces])
-        return frames, packed["sound"].astype(np.float32) / 32767
+    with open(path, "rb") as file:
+        try:
+            with np.load(file) as packed:
+                pieces = np.split(packed["jpeg"], packed["ends"][:-1])
+                frames = np.stack([np.asarray(Image.open(io.BytesIO(piece.tobytes()))) for piece in pieces])
+                return frames, packed["sound"].astype(np.float32) / 32767
+        except (ValueError, TypeError, KeyError, OSError, EOFError, BadZipFile) as error:
+            raise ValueError(
+                f"{path}: is no clip of `xemogpt synth --arrays`, or damaged: {one_line(error)}"
+            ) from error
 
 
 def _tidy(file: JsonLines) -> None:
