@@ -21,6 +21,7 @@ from xemogpt.data.media import decode_media
 from xemogpt.data.sample import read_manifest
 from xemogpt.data.synth.clip import make_clip
 from xemogpt.data.synth.corpus import LICENCE, Recipe, load_arrays, make_corpus
+from xemogpt.data.synth.exact import exact_cues, read_truth
 from xemogpt.data.synth.voice import RATE
 from xemogpt.media_xemogpt import load_audio, load_video
 
@@ -94,7 +95,9 @@ def test_truth_has_a_row_for_every_clip(corpus: Path) -> None:
     for path in sorted(corpus.glob("*/truth.jsonl")):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         samples = list(read_manifest(path.with_name("manifest.jsonl")))
-        assert [row["id"] for row in rows] == [sample.id for sample in samples]
+        assert [row["id"] for row in rows] == [sample.id for sample in samples] == list(truth := read_truth(path))
+        scores = exact_cues([sample.text["en"] for sample in samples], [each.cues for each in truth.values()])
+        assert scores["all"]["f1"] == 1
         for row, sample in zip(rows, samples, strict=True):
             known = sorted((cue["modality"], cue["polarity"]) for cue in row["cues"])
             assert known == sorted((cue.modality, cue.polarity) for cue in sample.cues if cue.kind == "observation")

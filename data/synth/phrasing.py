@@ -2,6 +2,7 @@
 """How cues are put into words (`phrases.txt`), and how they are read back out of a paragraph."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,7 +27,15 @@ _CLAUSE = re.compile(
     r"|\band(?= (?:he|she|they|his|her|their|the (?:man|woman|speaker|person)|there|a|an)\b)",
     re.I,
 )
-_NEGATION = re.compile(r"\b(?:no|not|never|without|neither|nor|lacks?|lacking|absent|absence|nothing|\w+n't)\b", re.I)
+# What follows one of these is denied; one of the others denies its whole clause.
+_NOT = re.compile(r"\b(?:no|not|never|without|neither|nor|none|nothing|lack(?:s|ing)?|cannot|\w+n't)\b", re.I)
+_NOT_THERE = re.compile(
+    r"\b(?:absent|absence|missing|lacking|nowhere|(?:is|are|be|being) not|(?:is|are)n't|(?:cannot|can't|not) be)\b"
+    r"(?! \w+ing)",
+    re.I,
+)
+_NO_NEGATION = re.compile(r"\b(?:not (?:only|just|merely)|no doubt|without (?:a |any )?doubt|nothing but)\b", re.I)
+_AND = re.compile(r"\band(?= (?:\w+ly )?(?:\w+s|\w+ing|do|not|never|no|without)\b)", re.I)
 EMOTION_WORDS = {
     "neutral": ("calm", "neutral", "composed", "unmoved"),
     "happy": ("happy", "joyful", "delighted", "cheerful"),
@@ -128,28 +137,34 @@ def denial(cue: str, rng: np.random.Generator, subject: str, held_out: bool = Fa
     return clause.replace("{seen}", "seen" if cue in VISUAL else "heard")
 
 
-def read_cues(text: str) -> dict[str, int]:
-    """The cue types that a paragraph speaks of: 1 asserted, -1 denied. Sections decide which modality a clause has.
+def read_cues(text: str, default: str | None = None) -> dict[str, int]:
+    """The cue types that a paragraph speaks of: 1 asserted, -1 denied; asserted, if it says both.
 
-    >>> read_cues("In the video, he frowns, and there is no smile. In the audio, his voice trembles.")
+    Sections decide which modality a clause speaks of; `default` is that of text before any section opens.
+
+    >>> read_cues("In the video, he frowns without a smile. In the audio, his voice trembles.")
     {'brows_lowered': 1, 'smile': -1, 'tremor': 1}
     """
     found: dict[str, int] = {}
-    sections = split_cues(re.sub(r'"[^"]*"|“[^”]*”', '""', text))
+    sections = split_cues(re.sub(r'"[^"]*"|“[^”]*”', '""', text), default)
     for modality, types in (("visual", VISUAL), ("audio", AUDIO)):
         for sentence in sections[modality]:
-            for clause in _CLAUSE.split(sentence):
-                matched = {cue for cue in types if phrases()[cue].pattern.search(clause)}
-                matched -= {covered for cue in matched for covered in phrases()[cue].covers}
-                polarity = -1 if _NEGATION.search(clause) else 1
-                for cue in sorted(matched):
-                    found[cue] = max(found.get(cue, -1), polarity)
+            for clause in _CLAUSE.split(_NO_NEGATION.sub("", sentence)):
+                for part in _AND.split(clause) if _NOT.search(clause) else (clause,):
+                    for cue, polarity in _read_clause(part, types):
+                        found[cue] = max(found.get(cue, -1), polarity)
     return found
 
 
-def parse_cues(text: str) -> set[str]:
-    """The cue types that a paragraph asserts."""
-    return {cue for cue, polarity in read_cues(text).items() if polarity > 0}
+def _read_clause(clause: str, types: Iterable[str]) -> list[tuple[str, int]]:
+    """The cues of one clause, without those that another one's words cover."""
+    matched = {cue: match for cue in types if (match := phrases()[cue].pattern.search(clause))}
+    covered = {each for cue in matched for each in phrases()[cue].covers}
+    negator, all_denied = _NOT.search(clause), _NOT_THERE.search(clause)
+    return [
+        (cue, -1 if all_denied or negator and match.end() > negator.start() else 1)
+        for cue, match in sorted(matched.items()) if cue not in covered
+    ]  # fmt: skip
 
 
 def parse_emotions(text: str) -> list[str]:
