@@ -29,7 +29,9 @@ def is_packaged(path: Path) -> bool:
     """Whether the file at `path` (relative to the root) belongs into the wheel."""
     if path.parent == Path("."):
         return path.suffix in {".py", ".json", ".jinja"} and path.name != "setup.py"
-    return path.parts[0] in PACKAGE_FOLDERS and path.suffix == ".py" or path.parts[0] == "recipes"
+    if path.parts[0] in PACKAGE_FOLDERS and path.suffix == ".py" or path.parts[0] == "recipes":
+        return True
+    return path.parent == Path("data/synth") and path.suffix in {".npz", ".txt"}
 
 
 @pytest.fixture(scope="module")
