@@ -213,3 +213,22 @@ def test_video_file_has_the_pictures_sound_and_words(tmp_path: Path) -> None:
     sound = load_audio(path, RATE)
     assert abs(len(sound) - len(clip.speech.sound)) < 0.1 * RATE
     assert clip.plan.sentence in path.with_suffix(".srt").read_text()
+
+
+def test_rendered_examples_are_what_their_annotation_says(root: Path) -> None:
+    samples = list(read_manifest(root / "examples" / "manifest.jsonl"))
+    truth = read_truth(root / "examples" / "truth.jsonl")
+    assert [sample.id for sample in samples] == list(truth) == ["joy", "suppressed_anger", "sadness"]
+    assert (
+        exact_cues([sample.text["en"] for sample in samples], [each.cues for each in truth.values()])["all"]["f1"] == 1
+    )
+    assert [each.subset for each in truth.values()] == ["consistent", "video-aligned", "consistent"]
+    for sample in samples:
+        assert sample.video
+        path = Path(sample.video)
+        assert path.stat().st_size <= 300_000
+        assert sample.subtitle["en"] in path.with_suffix(".srt").read_text()
+        clip = load_video(path, 16)
+        assert clip.frames.shape == (16, 320, 320, 3)
+        assert all(cue.time is None or cue.time[1] <= clip.duration + 0.05 for cue in sample.cues)
+        assert abs(len(load_audio(path, RATE)) / RATE - clip.duration) < 0.2

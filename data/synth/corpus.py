@@ -196,8 +196,7 @@ def make_one(index: int, recipe: Recipe, folder: Path) -> tuple[dict[str, Any], 
         else:
             media = f"{plan.id}.mp4"
             _write(stem.with_suffix(".mp4"), mp4_of(clip))
-            begin, end = clip.speech.spans["speech"]
-            _write(stem.with_suffix(".srt"), f"1\n{_clock(begin)} --> {_clock(end)}\n{plan.sentence}\n".encode())
+            _write(stem.with_suffix(".srt"), srt_of(clip))
     except (ValueError, OSError) as error:
         if isinstance(error, FileNotFoundError) or getattr(error, "errno", None):
             raise  # a full disk or a missing program would fail every clip
@@ -265,6 +264,12 @@ def mp4_of(clip: Clip) -> bytes:
         container.mux(audio.encode(track))
         container.mux(audio.encode())
     return buffer.getvalue()
+
+
+def srt_of(clip: Clip) -> bytes:
+    """What is said, and when."""
+    begin, end = clip.speech.spans["speech"]
+    return f"1\n{_clock(begin)} --> {_clock(end)}\n{clip.plan.sentence}\n".encode()
 
 
 def sampled_of(clip: Clip, number: int = 16) -> bytes:
