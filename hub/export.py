@@ -5,11 +5,13 @@ A whole model takes its metric along, `emocue_360/`: a folder that `evaluate.loa
 """
 
 import importlib.util
+import json
 import os
 import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xemogpt.data.jsonl import one_line
 
@@ -62,23 +64,38 @@ def export(source: str | os.PathLike, out: str | os.PathLike, metric: str | os.P
         raise FileNotFoundError(f"{source}: has no weights (*.safetensors)")
     names = sorted(path.name + ("/" if path.is_dir() else "") for path in folder.iterdir())
     copied = [name for name in names if ALLOWED.fullmatch(name)]
+    config = {} if adapter else _without_origins(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     for name in copied:
         if name.endswith((".json", ".md", ".jinja")):
-            _refuse_machine_paths(folder / name)
+            text = json.dumps(config) if name == "config.json" else (folder / name).read_text(encoding="utf-8")
+            _refuse_machine_paths(name, text)
     target = empty_folder(out)
     for name in copied:
         shutil.copyfile(folder / name, target / name)
+    if not adapter:
+        (target / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     left = [name for name in names if name not in copied]
     if not _load(target, adapter):
         return Export(target, copied, left)
     return Export(target, copied + _copy_metric(Path(metric), target), left, _load_metric(target / Path(metric).name))
 
 
-def _refuse_machine_paths(path: Path) -> None:
-    found = re.search(r'"(/[\w.\-]+){2,}"|"[A-Z]:\\\\[^"]+"', path.read_text(encoding="utf-8"))
+def _without_origins(config: Any) -> Any:
+    """A configuration without the folders of this machine that its parts were once loaded from."""
+    if not isinstance(config, dict):
+        return config
+    return {
+        name: _without_origins(value)
+        for name, value in config.items()
+        if name != "_name_or_path" or not os.path.isabs(value or "")
+    }
+
+
+def _refuse_machine_paths(name: str, text: str) -> None:
+    found = re.search(r'"(/[\w.\-]+){2,}"|"[A-Z]:\\\\[^"]+"', text)
     if found:
         raise ValueError(
-            f"{path.name} tells a path of this machine, {found.group()}: write a Hub id there, or merge the adapter"
+            f"{name} tells a path of this machine, {found.group()}: write a Hub id there, or merge the adapter"
         )
 
 

@@ -290,12 +290,16 @@ def test_export_takes_what_belongs_on_the_hub_and_nothing_else(
     (folder / "optimizer.pt").write_bytes(b"1")
     (folder / "notes.txt").write_text("private")
     (folder / "checkpoint-2").mkdir()
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["_name_or_path"] = str(tmp_path / "llm")  # as a model composed of local folders has it
+    (folder / "config.json").write_text(json.dumps(config))
     assert main(["export", str(folder), "--out", str(tmp_path / "hub")]) == 0
     said = capsys.readouterr().out
     assert "left out: checkpoint-2/, notes.txt, optimizer.pt" in said
     copied = {path.name for path in (tmp_path / "hub").iterdir()}
     assert {"README.md", "config.json", "model.safetensors", "modeling_xemogpt.py", "tokenizer.json"} <= copied
     assert not {"optimizer.pt", "notes.txt", "checkpoint-2", "training_args.bin"} & copied
+    assert str(tmp_path) not in (tmp_path / "hub" / "config.json").read_text()
     assert main(["export", str(folder), "--out", str(tmp_path / "hub")]) == 2
     assert "exists and is not empty" in capsys.readouterr().err
 
