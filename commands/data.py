@@ -1,5 +1,6 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
-"""`xemogpt data`: look at a local copy of a public data set, or write it as a manifest."""
+"""`xemogpt data`: look at a local copy of a public data set, or write it as a manifest. `xemogpt build-emocue`: build
+cue-level training data from labelled clips."""
 
 import argparse
 import json
@@ -10,7 +11,7 @@ from xemogpt.commands import Command, say
 
 
 def register(command: Command) -> None:
-    """Add `data`."""
+    """Add `data` and `build-emocue`."""
     parser = command("data", run_data, "check public data sets, or write them as manifests")
     add = parser.add_argument
     add("action", choices=("check", "export", "schema"), help="schema: print the JSON Schema of a manifest's row")
@@ -32,6 +33,18 @@ def register(command: Command) -> None:
     export = parser.add_argument_group("export")
     export.add_argument("--out", metavar="FILE", help="a manifest (.jsonl) or a table (.parquet)")
     export.add_argument("--partial", action="store_true", help="write what is there of a copy that is not whole")
+
+    builder = command("build-emocue", run_build, "build cue-level training data from labelled clips")
+    builder.add_argument("--recipe", required=True, metavar="FILE.yaml", help="says everything; see recipes/emocue/")
+    builder.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="replace a key of the recipe, as in endpoints.mllm.base_url=http://localhost:8000/v1",
+    )
+    builder.add_argument("--plan", action="store_true", help="read the input and say what would be done; ask nothing")
+    builder.add_argument("--push-to-hub", metavar="REPO", help="upload the finished data set, as a private repository")
 
 
 def run_data(args: argparse.Namespace) -> int:
@@ -72,6 +85,37 @@ def run_data(args: argparse.Namespace) -> int:
         say(f"left out: {problem}")
     say(f"{count} samples -> {args.out}")
     return 1 if lost else 0
+
+
+def run_build(args: argparse.Namespace) -> int:
+    """`xemogpt build-emocue`; status 1 where clips were rejected."""
+    from xemogpt.data.emocue.build import build, plan
+    from xemogpt.data.emocue.recipe import load_recipe
+
+    recipe = load_recipe(args.recipe, dict(map(_option, args.set)))
+    if args.plan:
+        steps = plan(recipe)
+        print(f"{steps.clips} clips in {steps.tasks} tasks, {len(steps.losses)} losses of the input")
+        for name, folder in steps.folders:
+            done = len(list(folder.glob("shard-*.jsonl")))
+            print(f"{name}: {done} of {steps.tasks} tasks done in {folder}")
+        return 0
+    steps = build(recipe, say)
+    if recipe.executor["kind"] == "slurm":
+        say("the jobs are handed in; this command again says how far they are (--plan)")
+        return 0
+    report = json.loads((Path(recipe.out) / "report.json").read_text(encoding="utf-8"))
+    for row in report["asked"]:
+        if row["current"]:
+            counts = ", ".join(f"{name} {row[name]}" for name in ("answers", "repeats", "errors"))
+            tokens = f"{row['tokens_in']} + {row['tokens_out']} tokens, ${row['usd']:.2f}"
+            say(f"{row['stage']}: {row['model']}: {counts}, {tokens}")
+    say(f"{report['published']} of {report['clips']} clips -> {steps.dataset}")
+    if args.push_to_hub:
+        from xemogpt.data.emocue.publish import push_to_hub
+
+        say(push_to_hub(steps.dataset, args.push_to_hub))
+    return 1 if report["rejected"] else 0
 
 
 def _option(text: str) -> tuple[str, Any]:
