@@ -102,9 +102,13 @@ class Stage(PipelineStep):
                 except Rejected as reason:
                     rejected[position] = reject(row, self.name, reason)
 
-        async with asyncio.TaskGroup() as group:
-            for position, row in enumerate(rows):
-                group.create_task(one(position, row))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for position, row in enumerate(rows):
+                    group.create_task(one(position, row))
+        finally:
+            for asker in askers.values():
+                await asker.client.close()
         return [row for row in done if row is not None], [row for row in rejected if row is not None]
 
 
@@ -139,7 +143,8 @@ async def infer_clip(row: Row, recipe: Recipe, askers: dict[str, Asker]) -> Row:
     async def ask(each: Pass) -> Row:
         question = _clip_question(row, each, {name: material[name] for name in each.given}, recipe.frames)
         answer = await askers[each.endpoint].ask(question, CueList)
-        entry = {"name": each.name, "model": askers[each.endpoint].endpoint.model, "sees": list(each.sees)}
+        entry: Row = {"name": each.name, "model": askers[each.endpoint].endpoint.model}
+        entry |= {"sees": [kind for kind in each.sees if row[kind]]}
         return entry | {"blind": "labels" not in each.given, "cues": [cue.model_dump() for cue in answer.cues]}
 
     answers = await asyncio.gather(*map(ask, wanted), return_exceptions=True)
