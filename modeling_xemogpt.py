@@ -16,9 +16,7 @@ from transformers import initialization as init
 from transformers.cache_utils import Cache
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.generation import GenerationMixin
-from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import (
-    BaseModelOutput,
     BaseModelOutputWithPast,
     BaseModelOutputWithPooling,
     CausalLMOutputWithPast,
@@ -26,7 +24,6 @@ from transformers.modeling_outputs import (
 from transformers.modeling_utils import PreTrainedModel, slice_logits_to_keep
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import can_return_tuple, is_torchdynamo_compiling, logging, torch_compilable_check
-from transformers.utils.output_capturing import capture_outputs
 
 from .backbones_xemogpt import load_audio, load_text, load_vision, pad_token_id
 from .bridges_xemogpt import (
@@ -37,13 +34,12 @@ from .bridges_xemogpt import (
     XEmoGPTCueOutput,
 )
 from .configuration_xemogpt import XEmoGPTConfig
+from .towers_xemogpt import encode_frames, encode_voices, length_mask, padding_leaks, pool_steps
 
 logger = logging.get_logger(__name__)
 
 VIDEO_TOKEN, AUDIO_TOKEN = "<|video_pad|>", "<|audio_pad|>"
 AUDIO_INPUTS = ("input_values", "input_values_mask", "input_features", "input_features_mask")
-# Waveform towers that mask padding wherever a step sees its neighbours, if their features are layer-normalised.
-PADDING_SAFE = frozenset({"hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm"})
 OWN_PARTS = (
     "video_bridge",
     "audio_bridge",
@@ -56,12 +52,14 @@ OWN_PARTS = (
 
 @dataclass
 class XEmoGPTAudioFeatures(BaseModelOutputWithPooling):
-    """`last_hidden_state` H_a (N, l_a, d_a), `pooler_output` Z_a (N, l_a, d), both zero at padding.
+    """`last_hidden_state` H_a (N, l_a, d_a), `pooler_output` Z_a (N, l_z, d), both zero at padding.
 
-    `attention_mask` (N, l_a) bool marks the real audio steps; None says that all are.
+    `attention_mask` (N, l_a) bool marks the real audio steps, `token_mask` (N, l_z) the real LLM tokens; None says
+    that all are. l_z is l_a unless `config.audio_pooling` averages steps.
     """
 
     attention_mask: torch.BoolTensor | None = None
+    token_mask: torch.BoolTensor | None = None
 
 
 @dataclass
@@ -170,20 +168,11 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
     @can_return_tuple
     def get_video_features(self, pixel_values_videos: torch.FloatTensor, **kwargs: Any) -> BaseModelOutputWithPooling:
         """Frames (N, T, 3, H, W) -> `last_hidden_state` H_v (N, T, d_v) and `pooler_output` Z_v (N, T, d)."""
-        if pixel_values_videos.ndim != 5:
-            raise ValueError(
-                f"pixel_values_videos must be (videos, frames, 3, H, W), got {tuple(pixel_values_videos.shape)}"
-            )
-        num_videos, num_frames = pixel_values_videos.shape[:2]
         with self._tower_grad():
-            outputs = self.vision_tower(pixel_values_videos.flatten(0, 1).to(self.vision_tower.dtype), **kwargs)
-        if self.config.vision_feature == "class":  # the raw class token, before any final norm or projection
-            frame_features = outputs.last_hidden_state[:, 0]
-        elif getattr(outputs, "pooler_output", None) is None:
-            raise ValueError(f"'{self.config.vision_config.model_type}' gives no pooled state: try another encoder")
-        else:
-            frame_features = outputs.pooler_output.flatten(1)
-        hidden_states = self.video_bridge(frame_features.unflatten(0, (num_videos, num_frames)))
+            frame_features, outputs = encode_frames(
+                self.vision_tower, pixel_values_videos, self.config.vision_feature, **kwargs
+            )
+        hidden_states = self.video_bridge(frame_features)
         return BaseModelOutputWithPooling(
             last_hidden_state=hidden_states,
             pooler_output=self.video_projector(hidden_states),
@@ -200,51 +189,33 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
         input_features_mask: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> XEmoGPTAudioFeatures:
-        """Waveforms (N, L) at 16 kHz or log-mel (N, mels, frames) -> H_a (N, l_a, d_a) and Z_a (N, l_a, d).
+        """Waveforms (N, L) at 16 kHz or log-mel (N, mels, frames) -> H_a (N, l_a, d_a) and Z_a (N, l_z, d).
 
         The tower sees the padded batch as given. One of the group-norm kind (HuBERT-base) lets padding leak into the
         features of shorter clips; `forward` and `generate` therefore give it one clip at a time.
         """
-        if (input_values is None) == (input_features is None):
-            raise ValueError("pass either input_values (waveform towers) or input_features (Whisper)")
         with self._tower_grad():
-            if self.config.audio_config.model_type == "whisper":
-                if input_features is None:
-                    raise ValueError("this model's audio tower is Whisper: pass input_features, not input_values")
-                outputs = _whisper(self.audio_tower, input_features, input_features_mask, **kwargs)
-                mask = _whisper_steps(input_features_mask)
-            elif input_values is None:
-                raise ValueError("this model's audio tower reads waveforms: pass input_values, not input_features")
-            else:
-                outputs = self.audio_tower(
-                    input_values.to(self.audio_tower.dtype), attention_mask=input_values_mask, **kwargs
-                )
-                mask = None
-                if input_values_mask is not None:
-                    lengths = self.audio_tower._get_feat_extract_output_lengths(input_values_mask.sum(-1))
-                    mask = _length_mask(lengths, outputs.last_hidden_state.shape[1])
-        audio_features = outputs.last_hidden_state
-        if mask is not None:
-            audio_features = audio_features * mask.unsqueeze(-1).to(audio_features.dtype)
+            audio_features, mask, outputs = encode_voices(
+                self.audio_tower, input_values, input_values_mask, input_features, input_features_mask, **kwargs
+            )
         hidden_states = self.audio_bridge(audio_features, mask)
-        projected = self.audio_projector(hidden_states)
-        if mask is not None:  # the projector's bias would otherwise fill the padding
-            projected = projected * mask.unsqueeze(-1).to(projected.dtype)
+        pooled, token_mask = pool_steps(hidden_states, mask, self.config.audio_pooling)
+        projected = self.audio_projector(pooled)
+        if token_mask is not None:  # the projector's bias would otherwise fill the padding
+            projected = projected * token_mask.unsqueeze(-1).to(projected.dtype)
         return XEmoGPTAudioFeatures(
             last_hidden_state=hidden_states,
             pooler_output=projected,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             attention_mask=mask,
+            token_mask=token_mask,
         )
 
     def encode_audio(self, **inputs: Any) -> XEmoGPTAudioFeatures:
         """`get_audio_features`, except that a tower into which padding leaks gets each clip alone, at its length."""
         mask = inputs.get("input_values_mask")
-        config = self.config.audio_config
-        group_norm = getattr(config, "feat_extract_norm", "layer") == "group"
-        leaks = group_norm or config.model_type not in PADDING_SAFE or getattr(config, "add_adapter", False)
-        if not leaks or mask is None:
+        if not padding_leaks(self.config.audio_config) or mask is None:
             return self.get_audio_features(**inputs, return_dict=True)
         lengths = mask.sum(-1).tolist()
         clips = [
@@ -255,12 +226,15 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
         def stack(name: str) -> torch.Tensor:
             return nn.utils.rnn.pad_sequence([clip[name][0] for clip in clips], batch_first=True)
 
-        steps = torch.tensor([clip.pooler_output.shape[1] for clip in clips], device=mask.device)
-        pooled = stack("pooler_output")
+        def real(name: str) -> torch.Tensor:
+            lengths = torch.tensor([clip[name].shape[1] for clip in clips], device=mask.device)
+            return length_mask(lengths, max(clip[name].shape[1] for clip in clips))
+
         return XEmoGPTAudioFeatures(
             last_hidden_state=stack("last_hidden_state"),
-            pooler_output=pooled,
-            attention_mask=_length_mask(steps, pooled.shape[1]),
+            pooler_output=stack("pooler_output"),
+            attention_mask=real("last_hidden_state"),
+            token_mask=real("pooler_output"),
         )
 
     def get_video_cues(self, pixel_values_videos: torch.FloatTensor) -> XEmoGPTCueOutput:
@@ -553,10 +527,10 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
             if model_kwargs["mm_encoder_outputs"].get("audio") is not None:
                 raise ValueError("pass either raw audio or mm_encoder_outputs['audio'], not both")
             features = self.model.encode_audio(**audio)
-            if features.attention_mask is not None:  # one tensor per clip, which generation can cut up
-                lengths = features.attention_mask.sum(-1).tolist()
+            if features.token_mask is not None:  # one tensor per clip, which generation can cut up
+                lengths = features.token_mask.sum(-1).tolist()
                 features.pooler_output = [x[:n] for x, n in zip(features.pooler_output, lengths, strict=True)]
-                features.attention_mask = None
+                features.token_mask = None
             model_kwargs["mm_encoder_outputs"]["audio"] = features
         return model_kwargs
 
@@ -572,7 +546,7 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
         for medium, output in mm_encoder_output.items():
             if output is None:
                 continue
-            pooled, mask = output.pooler_output, getattr(output, "attention_mask", None)
+            pooled, mask = output.pooler_output, getattr(output, "token_mask", None)
             ids = None if input_ids is None or input_ids.shape[1] == 0 else input_ids
             placeholders = self.model.get_placeholder_mask(
                 ids, inputs_embeds, getattr(self.config, f"{medium}_token_id")
@@ -590,7 +564,7 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
             ]
             expanded[medium] = XEmoGPTAudioFeatures(
                 pooler_output=pooled[order] if isinstance(pooled, torch.Tensor) else [pooled[clip] for clip in order],
-                attention_mask=None if mask is None else mask[order],
+                token_mask=None if mask is None else mask[order],
             )
         return expanded
 
@@ -632,6 +606,8 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
         untrained = list(config_kwargs.pop("untrained_parts", ()))  # a loaded part that its maker knows to be random
         untrained += [name for name, source in sources.items() if isinstance(source, PreTrainedConfig)]
         vision, audio, text = load_vision(vision, dtype), load_audio(audio, dtype), load_text(text, dtype)
+        if dtype is not None:  # parts that came loaded
+            vision, audio, text = vision.to(dtype), audio.to(dtype), text.to(dtype)
         vocab_size = text.config.vocab_size
         ids = {"video_token_id": vocab_size, "audio_token_id": vocab_size + 1}
         if isinstance(sources["language_model"], (str, os.PathLike)):
@@ -670,45 +646,6 @@ def _mismatch(medium: str, num_placeholders: int | torch.Tensor, num_features: i
     return f"{int(num_placeholders)} {medium} placeholders in input_ids, but {int(num_features)} {medium} features"
 
 
-@capture_outputs
-def _whisper(
-    tower: WhisperEncoder, features: torch.Tensor, mask: torch.Tensor | None = None, **kwargs: Any
-) -> BaseModelOutput:
-    """Whisper's encoder on clips shorter than its thirty seconds: positions cut to the clip, padding masked.
-
-    Its own forward refuses any length but thirty seconds and attends to the silence that fills them up.
-    """
-    hidden_states = features.to(tower.dtype)  # (N, mels, frames)
-    if mask is not None:  # zero padding after each convolution, so that a padded clip equals the clip alone
-        hidden_states = hidden_states * mask.unsqueeze(1).to(hidden_states.dtype)
-    hidden_states = nn.functional.gelu(tower.conv1(hidden_states))
-    if mask is not None:
-        hidden_states = hidden_states * mask.unsqueeze(1).to(hidden_states.dtype)
-    hidden_states = nn.functional.gelu(tower.conv2(hidden_states)).transpose(1, 2)  # (N, l_a, d_a)
-    num_steps = hidden_states.shape[1]
-    if num_steps > tower.max_source_positions:
-        raise ValueError(
-            f"{num_steps} audio steps exceed the Whisper encoder's {tower.max_source_positions}; cut the audio"
-        )
-    hidden_states = hidden_states + tower.embed_positions(torch.arange(num_steps, device=hidden_states.device))
-    attention_mask = create_bidirectional_mask(
-        config=tower.config, inputs_embeds=hidden_states, attention_mask=_whisper_steps(mask)
-    )
-    for layer in tower.layers:
-        hidden_states = layer(hidden_states, attention_mask, **kwargs)
-    return BaseModelOutput(last_hidden_state=tower.layer_norm(hidden_states))
-
-
-def _whisper_steps(mask: torch.Tensor | None) -> torch.BoolTensor | None:
-    """Mask of mel frames (N, frames) -> mask of audio steps (N, l_a): the second convolution has stride 2."""
-    return None if mask is None else _length_mask((mask.sum(-1) + 1) // 2, (mask.shape[1] + 1) // 2)
-
-
-def _length_mask(lengths: torch.Tensor, size: int) -> torch.BoolTensor:
-    """(N,) -> (N, size), True below each length."""
-    return torch.arange(size, device=lengths.device) < lengths.unsqueeze(-1)
-
-
 def _flatten(features: BaseModelOutputWithPooling) -> tuple[torch.Tensor, int | torch.Tensor]:
     """All feature vectors of a batch (M, d), the real ones first and in order, and how many are real.
 
@@ -718,7 +655,7 @@ def _flatten(features: BaseModelOutputWithPooling) -> tuple[torch.Tensor, int | 
     if not isinstance(pooled, torch.Tensor):
         pooled = torch.cat(list(pooled))
     rows = pooled.reshape(-1, pooled.shape[-1])
-    mask = getattr(features, "attention_mask", None)
+    mask = getattr(features, "token_mask", None)
     if mask is None:
         return rows, rows.shape[0]
     return rows[torch.argsort(~mask.flatten(), stable=True)], mask.sum()

@@ -74,6 +74,7 @@ class XEmoGPTProcessor(ProcessorMixin):
         max_audio_seconds: audio beyond is cut, as the released model does.
         audio_convolutions: (kernel, stride, padding) of the audio tower's convolutions, from which the number of audio
             steps follows.
+        audio_pooling: audio steps that make one audio token, as in the model's configuration.
         max_context: longest prompt with answer, in tokens; None for no limit.
         max_subtitle_tokens: a longer subtitle is cut, with a warning.
     """
@@ -81,6 +82,7 @@ class XEmoGPTProcessor(ProcessorMixin):
     _auto_class = "AutoProcessor"
     text_kwargs = {"add_special_tokens": False, "padding": False}  # noqa: RUF012 - the template writes every token
     video_token, audio_token = VIDEO_TOKEN, AUDIO_TOKEN
+    MAX_CONTEXT = 2048  # of the released model
 
     def __init__(
         self,
@@ -99,13 +101,14 @@ class XEmoGPTProcessor(ProcessorMixin):
             (2, 2, 0),
             (2, 2, 0),
         ),
-        max_context: int | None = 2048,
+        audio_pooling: int = 1,
+        max_context: int | None = MAX_CONTEXT,
         max_subtitle_tokens: int = 512,
     ):
         self.num_frames = num_frames
         self.max_audio_seconds = max_audio_seconds
         self.audio_convolutions = [list(layer) for layer in audio_convolutions]
-        self.max_context = max_context
+        self.audio_pooling, self.max_context = audio_pooling, max_context
         self.max_subtitle_tokens = max_subtitle_tokens
         super().__init__(image_processor, feature_extractor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
         tokenizer.padding_side = "left"  # so that every row of a batch generates from its own last token
@@ -393,36 +396,14 @@ class XEmoGPTProcessor(ProcessorMixin):
         """Features of the tower's kind, padded with zeros to the longest clip, and the steps of each clip."""
         if rate is not None and rate != self.sampling_rate:
             raise ValueError(f"audio at {rate} Hz; the audio tower wants {self.sampling_rate} Hz: resample it first")
-        # The convolutions need a shortest input of 400 samples (25 ms); less is filled up with silence.
-        waveforms = [np.pad(wave, (0, max(0, 400 - len(wave)))) for wave in waveforms]
-        if self.feature_extractor.model_input_names[0] == "input_values":
-            batch = self.feature_extractor(
-                waveforms,
-                sampling_rate=self.sampling_rate,
-                padding=True,
-                return_attention_mask=True,
-                return_tensors="pt",
-            )
-            mask = batch["attention_mask"]
-            features = {"input_values": batch["input_values"], "input_values_mask": mask}
-        else:
-            mels = [  # one by one: each clip at its own length, not in thirty seconds of silence
-                self.feature_extractor(
-                    wave, sampling_rate=self.sampling_rate, padding=False, truncation=False, return_tensors="pt"
-                )["input_features"][0]
-                for wave in waveforms
-            ]
-            lengths = torch.tensor([mel.shape[1] for mel in mels])
-            padded = torch.nn.utils.rnn.pad_sequence([mel.T for mel in mels], batch_first=True).transpose(1, 2)
-            mask = (torch.arange(padded.shape[2]) < lengths.unsqueeze(1)).long()
-            features = {"input_features": padded.contiguous(), "input_features_mask": mask}
+        features, mask = extract_audio(self.feature_extractor, waveforms)
         return features, [self.audio_steps(length) for length in mask.sum(-1).tolist()]
 
     def audio_steps(self, length: int) -> int:
         """Audio tokens of a clip of `length` samples (waveform towers) or mel frames (Whisper)."""
         for kernel, stride, padding in self.audio_convolutions:
             length = (length + 2 * padding - kernel) // stride + 1
-        return length
+        return -(-length // self.audio_pooling)
 
     def _tokenize(self, text: list[str], return_mask: bool, **kwargs: Any) -> dict[str, Any]:
         """Tokenises prompts; an answer is tokenised on its own, so that no token spans the turn."""
@@ -464,6 +445,32 @@ class XEmoGPTProcessor(ProcessorMixin):
             )
 
 
+def extract_audio(
+    feature_extractor: Any, waveforms: Sequence[np.ndarray]
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Waveforms (L,) at the tower's rate -> what the tower reads, padded with zeros to the longest, and its mask."""
+    # The convolutions need a shortest input of 400 samples (25 ms); less is filled up with silence.
+    waveforms = [np.pad(wave, (0, max(0, 400 - len(wave)))) for wave in waveforms]
+    rate = feature_extractor.sampling_rate
+    if feature_extractor.model_input_names[0] == "input_values":
+        batch = feature_extractor(
+            waveforms, sampling_rate=rate, padding=True, return_attention_mask=True, return_tensors="pt"
+        )
+        mask = batch["attention_mask"]
+        features = {"input_values": batch["input_values"], "input_values_mask": mask}
+    else:
+        batches = [  # one by one: each clip at its own length, not in thirty seconds of silence
+            feature_extractor(wave, sampling_rate=rate, padding=False, truncation=False, return_tensors="pt")
+            for wave in waveforms
+        ]
+        mels = [batch["input_features"][0] for batch in batches]  # (mels, frames) each
+        lengths = torch.tensor([mel.shape[1] for mel in mels])
+        padded = torch.nn.utils.rnn.pad_sequence([mel.T for mel in mels], batch_first=True).transpose(1, 2)
+        mask = (torch.arange(padded.shape[2]) < lengths.unsqueeze(1)).long()
+        features = {"input_features": padded.contiguous(), "input_features_mask": mask}
+    return features, mask
+
+
 def _is_path(value: Any) -> bool:
     return isinstance(value, (str, os.PathLike))
 
@@ -488,4 +495,4 @@ def _list_of_videos(videos: Any) -> list[Any]:
     return flat
 
 
-__all__ = ["XEmoGPTProcessor", "XEmoGPTVideoProcessor"]
+__all__ = ["XEmoGPTProcessor", "XEmoGPTVideoProcessor", "extract_audio"]
