@@ -128,8 +128,8 @@ class XEmoGPTConfig(PreTrainedConfig):
     cue_embedding_size (`int`, *optional*, defaults to 768): width of the space in which cues and media are compared.
     video_text_size, audio_text_size (`int`, *optional*, defaults to 768): width of the frozen text encoder each
         cue-alignment head was trained against (CLIP's text tower, LaBSE).
-    video_token_id, audio_token_id (`int`): placeholders in `input_ids`, one per frame and one per audio token. They may
-        lie above the LLM's vocabulary: the model never embeds nor emits them.
+    video_token_id, audio_token_id (`int`): placeholders in `input_ids`, one per frame and one per audio token. They
+        may lie above the LLM's vocabulary: the model never embeds nor emits them.
     freeze_towers (`bool`, *optional*, defaults to `True`): towers stay in eval mode and get no gradient.
     untrained_parts (`list[str]`, *optional*): parts whose weights are random, so that no output of theirs is evidence.
     """
