@@ -35,9 +35,7 @@ def _register_evaluate(command: Command) -> None:
     add("--predictions", metavar="FILE", help="score these answers of the model; nothing is loaded or asked")
     add("--modalities", nargs="+", choices=MODALITIES, help="what the model is given (default: all that it takes)")
     add("--frames", type=int, default=16, metavar="N", help="of a clip, for models that are no XEmoGPT (%(default)s)")
-    add(
-        "--max-audio-seconds", type=float, default=30, metavar="S", help="for models that are no XEmoGPT (%(default)s)"
-    )
+    add("--max-audio-seconds", type=float, default=30, metavar="S", help="likewise (%(default)s)")
     add("--batch-size", type=int, default=8, metavar="N", help="clips at a time (default: %(default)s)")
     add("--device", help="cuda, cpu, mps, ... (default: cuda if there is one, else cpu)")
     add("--dtype", help="default: what the checkpoint holds")
@@ -88,9 +86,7 @@ def _register_report(command: Command) -> None:
 
 
 def _register_probe(command: Command) -> None:
-    parser = command(
-        "probe", run_probe, "recognise without training: cue encoders, CLIP or CLAP against label prompts"
-    )
+    parser = command("probe", run_probe, "recognise by label prompts: cue encoders, CLIP or CLAP, without training")
     add = parser.add_argument
     add("--benchmark", required=True, metavar="NAME|FILE.yaml", help="one with labels: mer2023, m3ed, mafw, dfew")
     add("--root", required=True, metavar="DIR", help="where the data set was unpacked")

@@ -1,7 +1,7 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """Whom a benchmark asks: an XEmoGPT, a chat model of transformers, or an OpenAI-compatible endpoint.
 
-Each declares its modalities, and gets no other medium. An answer is a text, or a `Refused` with the reason in one line.
+Each declares its modalities, and gets no other medium. An answer is a text, or a `Refused` with the reason.
 """
 
 import base64

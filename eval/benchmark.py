@@ -102,8 +102,8 @@ class Benchmark:
             said = {record.id: record for record in records}
             records = [Record(record.id, label=record.label) for record in records]
             return [self._item(root, record, said) for record in records]
-        path = self.subtitles and _find(root, self.subtitles, fold)
-        said = _read(path, self.subtitles, root) if path and self.subtitles else {}
+        spoken = None if self.subtitles is None else _find(root, self.subtitles, fold)
+        said = _read(spoken, self.subtitles, root) if spoken and self.subtitles else {}
         return [self._item(root, record, said) for record in records]
 
     def _item(self, root: Path, record: Record, said: Mapping[str, Record]) -> Item:
@@ -240,10 +240,10 @@ def _read(path: Path, source: Source, root: Path) -> dict[str, Record]:
         return records
     coded = {}
     for name, record in records.items():
-        if record.label not in source.codes:
-            raise ValueError(f"{path}: label {record.label!r} of {name} is none of {', '.join(source.codes)}")
-        if source.codes[record.label]:  # an empty one marks clips that have no single label: they are no items
-            coded[name] = Record(**record.to_row() | {"label": source.codes[record.label]})
+        if (code := record.label or "") not in source.codes:
+            raise ValueError(f"{path}: label {code!r} of {name} is none of {', '.join(source.codes)}")
+        if source.codes[code]:  # an empty one marks clips that have no single label: they are no items
+            coded[name] = Record(**record.to_row() | {"label": source.codes[code]})
     return coded
 
 

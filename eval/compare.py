@@ -101,8 +101,9 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, seed: int = 0) -> lis
             found.append(Difference(metric, x.mean(), y.mean(), y.mean() - x.mean(), low, high, p, len(kept)))
     labelled = [name for name in ids if "label" in ours[name] and "label" in theirs[name]]
     if len(labelled) > 1:
-        x, y = ([side[name]["predicted"] for name in labelled] for side in (ours, theirs))
-        first, second, low, high, p = paired_uar(x, y, [ours[name]["label"] for name in labelled], seed=seed)
+        said = [[side[name]["predicted"] for name in labelled] for side in (ours, theirs)]
+        truth = [ours[name]["label"] for name in labelled]
+        first, second, low, high, p = paired_uar(said[0], said[1], truth, seed=seed)
         found.append(Difference("uar", first, second, second - first, low, high, p, len(labelled)))
     if not found:
         raise ValueError(f"{a['file']} and {b['file']} have no sample and metric in common")

@@ -1,6 +1,7 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """Ask a model about every clip of a benchmark: answers and rejects in files that outlive a kill."""
 
+import json
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -98,8 +99,6 @@ def run_of(path: Path) -> dict[str, Any]:
     if path.suffix != ".jsonl":
         return {}
     with path.open(encoding="utf-8") as file:
-        import json
-
         first = file.readline()
     try:
         row = json.loads(first)

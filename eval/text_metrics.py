@@ -39,7 +39,7 @@ def bleu(predictions: Sequence[str], references: References, n: int = 4, languag
     most = max(map(len, several))
     streams = [[each[k] if k < len(each) else None for each in several] for k in range(most)]
     score = metric.corpus_score(list(predictions), streams).score / 100
-    return float(score), str(metric.get_signature())
+    return float(score), f"n:{n}|{metric.get_signature()}"
 
 
 def cider(
@@ -72,8 +72,8 @@ def _cider(
     for n in range(1, MAX_N + 1):
         counted = [[_ngrams(words, n) for words in texts] for texts in truths]
         frequency: Counter = Counter()
-        for grams in counted:
-            frequency.update(set().union(*grams))
+        for sample in counted:
+            frequency.update(set().union(*sample))
         idf = {gram: math.log(len(pairs) / count) for gram, count in frequency.items()}
         unseen = math.log(len(pairs))
         for index, words in enumerate(candidates):
