@@ -19,6 +19,15 @@ if __name__ == "__main__":
     setup(
         package_dir={"xemogpt": "."},
         packages=["xemogpt", *(f"xemogpt.{name}" for name in SUBPACKAGES)],
-        package_data={"xemogpt": ["*.json", "*.jinja", "recipes/**/*.yaml", "eval/benchmarks/*.yaml"]},
+        package_data={
+            "xemogpt": [
+                "*.json",
+                "*.jinja",
+                "recipes/**/*.yaml",
+                "eval/*.json",
+                "eval/*.jinja",
+                "eval/benchmarks/*.yaml",
+            ]
+        },
         cmdclass={"build_py": BuildWithoutSetup},
     )

@@ -45,6 +45,7 @@ class Scores:
     signatures: dict[str, str] = field(default_factory=dict)
     samples: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    matching: dict[str, dict[str, Any]] = field(default_factory=dict)  # by sample and dimension: cues and their pairs
 
 
 def score(
@@ -84,6 +85,7 @@ def score(
         "notes": found.notes,
         "samples": [
             {"id": name, "prediction": p.to_row(), "reference": t.to_row(), "scores": found.samples[name]}
+            | ({"matching": found.matching[name]} if name in found.matching else {})
             for name, p, t in zip(both, said, truth, strict=True)
         ],
     }

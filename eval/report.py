@@ -1,0 +1,235 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""Results as one HTML file that reviewers open: it needs no network and reads in light and dark.
+
+The table with ranks and floors, a score card for each model, confusion matrices, cue density (Fig. 5), and case pages
+(Fig. 8, 9): clip, reference and every model's text, with the cues matched to the reference's. Green is matched, red
+hallucinated (in no reference cue), grey missed (a reference cue that no prediction has).
+"""
+
+import base64
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from xemogpt.eval.table import COLUMNS, groups, shown, used_columns, value
+
+DIMENSIONS = ("visual", "audio", "global")
+MOST_MEDIA_BYTES = 8_000_000  # of a clip that goes into the page
+MEDIA_TYPES = {".mp4": "video/mp4", ".webm": "video/webm", ".wav": "audio/wav"}
+
+
+def write_page(out: Path, results: Sequence[Mapping[str, Any]], *, cases: int = 8, media: Path | None = None) -> None:
+    """Write the page of some results. `media`: a folder with clips <id>.mp4, .webm or .wav for the cases."""
+    if not results:
+        raise ValueError("there is no result to report")
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.jinja").render(
+        title=" · ".join(sorted({each["benchmark"] for each in results})),
+        tables=[_table(title, members) for title, members in groups(results)],
+        cards=[_card(each) for each in results],
+        confusions=[_confusion(each) for each in results if "recognition" in each["scores"]],
+        densities=_densities(results),
+        cases=_cases(results, cases, media),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = out.with_name(f".{out.name}.part")
+    scratch.write_text(page, encoding="utf-8")
+    scratch.replace(out)
+
+
+def _table(title: str, members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One group: models ranked in each column (1 is best; a gap near 0 is), floors below each."""
+    columns = used_columns(members)
+    rows = []
+    for each in members:
+        cells = []
+        for name, path, factor in columns:
+            number = value(each["scores"], path)
+            others = [value(other["scores"], path) for other in members]
+            known = [_badness(name, other) for other in others if other is not None]
+            rank = None if number is None else 1 + sum(x < _badness(name, number) - 1e-12 for x in known)
+            cells.append({"text": shown(number, factor), "rank": rank if len(known) > 1 else None})
+        floor = [shown(value(each["floor"], path), factor) for _, path, factor in columns]
+        rows.append({"model": each["model"], "coverage": each["coverage"], "cells": cells, "floor": floor})
+    return {"title": title, "columns": [name for name, _, _ in columns], "rows": rows}
+
+
+def _badness(column: str, number: float) -> float:
+    return abs(number) if column in ("Gap", "ECE") else -number
+
+
+def _card(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reader needs to trust a number: floor, interval, coverage, signatures, commit, machine."""
+    rows = []
+    for name, path, factor in COLUMNS:
+        if (number := value(result["scores"], path)) is not None:
+            floor = value(result["floor"], path)
+            interval = _interval(result, path)
+            rows.append(
+                {
+                    "name": name,
+                    "text": shown(number, factor),
+                    "floor": None if floor is None else shown(floor, factor),
+                    "interval": interval and f"{shown(interval[0], factor)} to {shown(interval[1], factor)}",
+                    "bar": _percent(number, factor),
+                    "tick": None if floor is None else _percent(floor, factor),
+                }
+            )
+    about = {
+        "benchmark": f"{result['benchmark']}" + (f" v{v}" if (v := result.get("task_version")) else ""),
+        "modalities": ", ".join(result.get("modalities") or ()),
+        "prompt": result.get("prompt_id"),
+        "command": result.get("command"),
+        "commit": (result.get("commit") or "")[:12] + (" (changed)" if result.get("dirty") else ""),
+        "seed": result.get("seed"),
+        "machine": (result.get("machine") or {}).get("cpu"),
+    }
+    return {
+        "model": result["model"],
+        "rows": rows,
+        "coverage": result["coverage"],
+        "signatures": result["signatures"],
+        "notes": result.get("notes", []),
+        "about": {key: each for key, each in about.items() if each not in (None, "")},
+    }
+
+
+def _interval(result: Mapping[str, Any], path: Sequence[str]) -> list[float] | None:
+    """An interval that a result has beside a score, under `interval` of the same node."""
+    node: Any = result["scores"]
+    for key in path[:-1]:
+        node = node[key]
+    found = node.get("interval") if isinstance(node, Mapping) else None
+    found = found.get(path[-1]) if isinstance(found, Mapping) else None
+    return list(found) if isinstance(found, list | tuple) and len(found) == 2 else None
+
+
+def _percent(number: float, factor: float) -> float:
+    """How much of a bar a score fills: CIDEr goes to 10, all else to 1."""
+    return round(max(0.0, min(1.0, number if factor == 100 or number <= 1 else number / 10)) * 100, 1)
+
+
+def _confusion(result: Mapping[str, Any]) -> dict[str, Any]:
+    scored = result["scores"]["recognition"]
+    rows = []
+    for label, counts in zip(scored["labels"], scored["confusion"], strict=False):
+        total = sum(counts)
+        if total:
+            cells = [{"count": count, "share": round(count / total, 3)} for count in counts]
+            rows.append({"label": label, "cells": cells, "total": total})
+    return {"model": result["model"], "labels": scored["labels"], "rows": rows}
+
+
+def _densities(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each dimension: how many cues a text has, as shares of samples, for the references and each model."""
+    series: dict[str, dict[str, list[int]]] = {dimension: {} for dimension in DIMENSIONS}
+    for result in results:
+        rows = [row["matching"] for row in result["samples"] if "matching" in row]
+        for dimension in DIMENSIONS:
+            found = [row[dimension] for row in rows if dimension in row]
+            if found:
+                reference = [len(each["matched"]) + len(each["missed"]) for each in found]
+                said = [len(each["matched"]) + len(each["hallucinated"]) for each in found]
+                series[dimension].setdefault(f"reference ({result['benchmark']})", reference)
+                series[dimension][result["model"]] = said
+    return [
+        {"dimension": dimension, "svg": _density_svg(counts), "names": list(counts), "means": _means(counts)}
+        for dimension, counts in series.items()
+        if counts
+    ]
+
+
+def _means(counts: Mapping[str, Sequence[int]]) -> list[str]:
+    return [f"{sum(each) / len(each):.1f}" for each in counts.values()]
+
+
+def _density_svg(series: Mapping[str, Sequence[int]]) -> Markup:
+    """Shares of samples (y) by number of cues (x), one stepped line each; the reference is line 0."""
+    width, height, left, bottom = 460, 190, 34, 26
+    most = max(max(counts) for counts in series.values()) + 1
+    shares = {
+        name: [sum(c == k for c in counts) / len(counts) for k in range(most + 1)] for name, counts in series.items()
+    }
+    top = max(max(each) for each in shares.values())
+
+    def x(k: float) -> float:
+        return round(left + k * (width - left - 8) / (most + 1), 1)
+
+    def y(share: float) -> float:
+        return round(height - bottom - share / top * (height - bottom - 10), 1)
+
+    parts = [f'<line class="axis" x1="{left}" y1="{y(0)}" x2="{width - 8}" y2="{y(0)}"/>']
+    step = max(1, (most + 1) // 10)
+    parts += [f'<text class="tick" x="{x(k + 0.5)}" y="{height - 8}">{k}</text>' for k in range(0, most + 1, step)]
+    for share in (0, top / 2, top):
+        label = f"{share:.0%}"
+        parts.append(f'<text class="tick end" x="{left - 4}" y="{y(share) + 4}">{label}</text>')
+    for index, each in enumerate(shares.values()):
+        points = " ".join(f"{x(k)},{y(s)} {x(k + 1)},{y(s)}" for k, s in enumerate(each))
+        parts.append(f'<polyline class="line s{index % 6}" points="{points}"/>')
+    label = html.escape(f"number of cues in a text: {', '.join(series)}")
+    return Markup(f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>')
+
+
+def _cases(results: Sequence[Mapping[str, Any]], most: int, media: Path | None) -> list[dict[str, Any]]:
+    """Clips evenly from the worst to the best of the first model, each with every model's text."""
+    first = [row for row in results[0]["samples"] if row["prediction"].get("text") or row.get("matching")]
+    first.sort(key=lambda row: (_overall(row), row["id"]))
+    count = min(most, len(first))
+    picked = [first[round(k * (len(first) - 1) / max(1, count - 1))] for k in range(count)]
+    cases = []
+    for row in picked:
+        models = []
+        for result in results:
+            if result["benchmark"] == results[0]["benchmark"]:
+                found = next((each for each in result["samples"] if each["id"] == row["id"]), None)
+                if found is not None:
+                    models.append(_answer(result["model"], found))
+        reference = row["reference"]
+        cases.append(
+            {
+                "id": row["id"],
+                "media": _medium(row["id"], media),
+                "text": reference.get("text"),
+                "label": reference.get("label") or ", ".join(reference.get("labels") or ()),
+                "models": models,
+            }
+        )
+    return cases
+
+
+def _answer(model: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    prediction = row["prediction"]
+    text = prediction.get("text") or ", ".join(prediction.get("labels") or ()) or prediction.get("label") or ""
+    numbers = {key: each for key, each in row["scores"].items() if isinstance(each, float)}
+    diagrams = [
+        {"dimension": dimension, **row["matching"][dimension]}
+        for dimension in DIMENSIONS
+        if dimension in row.get("matching", {})
+    ]
+    return {"model": model, "text": text, "scores": numbers, "diagrams": diagrams}
+
+
+def _overall(row: Mapping[str, Any]) -> float:
+    numbers = [each for each in row["scores"].values() if isinstance(each, float)]
+    return sum(numbers) / len(numbers) if numbers else 0.0
+
+
+def _medium(name: str, folder: Path | None) -> dict[str, str] | None:
+    for suffix, kind in MEDIA_TYPES.items():
+        if folder is not None and (path := folder / f"{name}{suffix}").is_file():
+            if path.stat().st_size > MOST_MEDIA_BYTES:
+                return None
+            data = base64.b64encode(path.read_bytes()).decode()
+            return {"kind": kind.partition("/")[0], "url": f"data:{kind};base64,{data}"}
+    return None
