@@ -226,9 +226,9 @@ def run_probe(args: argparse.Namespace) -> int:
     from xemogpt.eval.score import write_result
 
     benchmark = load_benchmark(args.benchmark)
-    prompts = read_prompts(args.prompts, benchmark)
     items = present(benchmark, benchmark.read(args.root, args.fold), args.allow_missing)
     encoder = load_encoder(args.model, args.modality, args.frames, args.device, args.trust_remote_code)
+    prompts = read_prompts(args.prompts, benchmark, encoder.modality)
     result = probe(encoder, items, prompts, batch_size=args.batch_size)
     out = Path(args.out) / f"{result_name(args.model, benchmark.name, args.fold)}--probe.json"
     about = {
