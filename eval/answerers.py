@@ -156,6 +156,7 @@ class ChatModel:
             self.model = AutoModelForMultimodalLM.from_pretrained(model, **load)
         except ValueError:  # a kind that only the older list has
             self.model = AutoModelForImageTextToText.from_pretrained(model, **load)
+        self.model = getattr(self.model, "thinker", self.model)  # of Qwen's Omni models the part that writes
         self.model.to(device).eval()
         self.processor.tokenizer.padding_side = "left"
         if self.processor.tokenizer.pad_token is None:

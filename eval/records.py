@@ -35,12 +35,13 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 class Record:
     """What a model said, or an annotator, of one clip; None: nothing.
 
-    cues: texts by dimension (visual, audio, global). labels: open-set words. subset: of CA-MER. confidence: in [0, 1].
+    cues: by dimension (visual, audio, global), those that were named; texts, or objects with text, kind and polarity.
+    labels: open-set words. subset: of CA-MER. confidence: in [0, 1].
     """
 
     id: str
     text: str | None = None
-    cues: dict[str, list[str]] | None = None
+    cues: dict[str, list[Any]] | None = None
     label: str | None = None
     labels: tuple[str, ...] | None = None
     subset: str | None = None
@@ -147,22 +148,25 @@ def shown(names: Iterable[str], most: int = 10) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _cues(cues: Any, name: str) -> dict[str, list[str]]:
-    """Cue texts by dimension, out of a dict of lists or a list of cue objects."""
-    found: dict[str, list[str]] = {"visual": [], "audio": [], "global": []}
+def _cues(cues: Any, name: str) -> dict[str, list[Any]]:
+    """Cues by dimension, out of a dict of lists or a list of cue objects, which names all three."""
+    found: dict[str, list[Any]] = {}
     if isinstance(cues, list) and all(isinstance(cue, Mapping) for cue in cues):
-        pairs = [(cue.get("modality"), cue.get("text")) for cue in cues if cue.get("kind") != "subtitle"]
+        found = {"visual": [], "audio": [], "global": []}
+        pairs = [(cue.get("modality"), {k: cue[k] for k in ("text", "kind", "polarity") if k in cue}) for cue in cues]
     elif isinstance(cues, Mapping):
         for key, texts in cues.items():
             if key in CUE_KEYS and not isinstance(texts, list):
                 raise ValueError(f"cues of {name}: {key!r} is {type(texts).__name__}, not a list of texts")
+        found = {CUE_KEYS[key]: [] for key in cues if key in CUE_KEYS}
         pairs = [(key, text) for key, texts in cues.items() if key in CUE_KEYS for text in texts]
     else:
         raise ValueError(f"cues of {name} are neither lists by dimension nor cue objects")
-    for kind, text in pairs:
+    for kind, cue in pairs:
+        text = cue.get("text") if isinstance(cue, Mapping) else cue
         if kind not in CUE_KEYS or not isinstance(text, str):
             raise ValueError(f"cues of {name}: {text!r} of {kind!r} is no text of visual, audio or global")
-        found[CUE_KEYS[kind]].append(text)
+        found[CUE_KEYS[kind]].append(cue)
     return found
 
 

@@ -72,7 +72,7 @@ def test_emer_takes_extracted_cues_where_they_are(tmp_path: Path) -> None:
     (tmp_path / "emer_cues.json").write_text('{"a": {"visual": ["nods"]}, "elsewhere": {"visual": ["x"]}}')
     (item,) = load_benchmark("emer").read(tmp_path)
     assert item.reference.text == "In the video, he nods."
-    assert item.reference.cues == {"visual": ["nods"], "audio": [], "global": []}
+    assert item.reference.cues == {"visual": ["nods"]}
 
 
 def test_open_vocabulary_labels_and_subtitles(tmp_path: Path) -> None:
@@ -185,12 +185,14 @@ def test_records_of_every_kind_of_file(tmp_path: Path) -> None:
     texts = write(tmp_path / "a.json", '{"x": "he nods", "y": {"visual": ["nods"], "emotional": []}, "z": null}')
     found = read_records(texts)
     assert found["x"].text == "he nods"
-    assert found["y"].cues == {"visual": ["nods"], "audio": [], "global": []}
+    assert found["y"].cues == {"visual": ["nods"], "global": []}
     assert found["z"].empty
     rows = write(
         tmp_path / "b.json", '[{"id": "x", "cues": [{"text": "nods", "modality": "visual"}], "confidence": 0.5}]'
     )
-    assert read_records(rows)["x"] == Record("x", cues={"visual": ["nods"], "audio": [], "global": []}, confidence=0.5)
+    assert read_records(rows)["x"] == Record(
+        "x", cues={"visual": [{"text": "nods"}], "audio": [], "global": []}, confidence=0.5
+    )
     assert read_records(write(tmp_path / "c.csv", "name,chinese\nx,点头\n"), {"text": "chinese"})["x"].text == "点头"
 
 
