@@ -632,6 +632,8 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
         untrained = list(config_kwargs.pop("untrained_parts", ()))  # a loaded part that its maker knows to be random
         untrained += [name for name, source in sources.items() if isinstance(source, PreTrainedConfig)]
         vision, audio, text = load_vision(vision, dtype), load_audio(audio, dtype), load_text(text, dtype)
+        if dtype is not None:  # parts that came loaded
+            vision, audio, text = vision.to(dtype), audio.to(dtype), text.to(dtype)
         vocab_size = text.config.vocab_size
         ids = {"video_token_id": vocab_size, "audio_token_id": vocab_size + 1}
         if isinstance(sources["language_model"], (str, os.PathLike)):

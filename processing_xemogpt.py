@@ -81,6 +81,7 @@ class XEmoGPTProcessor(ProcessorMixin):
     _auto_class = "AutoProcessor"
     text_kwargs = {"add_special_tokens": False, "padding": False}  # noqa: RUF012 - the template writes every token
     video_token, audio_token = VIDEO_TOKEN, AUDIO_TOKEN
+    MAX_CONTEXT = 2048  # of the released model
 
     def __init__(
         self,
@@ -99,7 +100,7 @@ class XEmoGPTProcessor(ProcessorMixin):
             (2, 2, 0),
             (2, 2, 0),
         ),
-        max_context: int | None = 2048,
+        max_context: int | None = MAX_CONTEXT,
         max_subtitle_tokens: int = 512,
     ):
         self.num_frames = num_frames

@@ -31,7 +31,9 @@ def register(command: Command) -> None:
     model.add_argument("--model", metavar="ID|DIR", help="folder or Hub id (default: the embedded small model)")
     model.add_argument("--adapter", metavar="DIR", help="a PEFT adapter on top of it")
     model.add_argument("--device", help="cuda, cpu, mps, ... (default: cuda if there is one, else cpu)")
-    model.add_argument("--dtype", help="default: bfloat16 on cuda, elsewhere what the checkpoint holds")
+    model.add_argument(
+        "--dtype", help="int8 on the CPU; default: bfloat16 on cuda, elsewhere what the checkpoint holds"
+    )
     model.add_argument(
         "--trust-remote-code",
         action="store_true",
@@ -88,7 +90,9 @@ def run_explain(args: argparse.Namespace) -> int:
     if single:
         from xemogpt.media_xemogpt import probe
 
-        probe(args.clips[0])  # a file that cannot be read is said at once, not after the model is loaded
+        for medium in (args.clips[0], args.audio):  # what cannot be read is said at once, before the model is loaded
+            if medium not in (None, "none"):
+                probe(medium)
     from xemogpt.inference.explain import load_explainer
 
     explainer = load_explainer(**model)

@@ -28,7 +28,11 @@ def register(command: Command) -> None:
     compose.add_argument("--out", required=True, metavar="DIR", help="folder to write; must not exist or be empty")
     compose.add_argument("--dtype", help="of all weights (default: each part as it comes)")
 
-    command("tiny", run_tiny, "print the folder of the embedded small model, which is made first if need be")
+    tiny = command("tiny", run_tiny, "print the folder of the embedded small model, which is made first if need be")
+    tiny.add_argument("--out", metavar="DIR", help="folder to make (default: in $XEMOGPT_HOME or ~/.cache/xemogpt)")
+    tiny.add_argument("--llm", metavar="ID|DIR", help="SmolLM2-135M-Instruct (default: out of an installed wheel)")
+    tiny.add_argument("--audio", metavar="ID|DIR", help="Whisper tiny.en (default: out of an installed wheel)")
+    tiny.add_argument("--force", action="store_true", help="make it anew even where the folder is complete")
 
 
 def run_info(args: argparse.Namespace) -> int:
@@ -62,7 +66,7 @@ def run_compose(args: argparse.Namespace) -> int:
 
 def run_tiny(args: argparse.Namespace) -> int:
     """`xemogpt tiny`."""
-    from xemogpt.hub.tiny import tiny_path
+    from xemogpt.hub.tiny import assemble_tiny
 
-    print(tiny_path())
+    print(assemble_tiny(args.out, args.llm, args.audio, args.force))
     return 0

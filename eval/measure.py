@@ -28,14 +28,10 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
         return {"folder": str(random_model(job["size"]))}
     started = time.perf_counter()
     import torch
-    from transformers import AutoModelForMultimodalLM, AutoProcessor
+    from transformers import AutoModelForMultimodalLM, AutoProcessor  # noqa: F401 - slow to import, and no loading
 
     imported = time.perf_counter()
-    from xemogpt.hub.compose import torch_dtype
-
-    model = AutoModelForMultimodalLM.from_pretrained(
-        job["model"], dtype=torch_dtype(job["dtype"]), trust_remote_code=True
-    ).to(job["device"])
+    model = load_model(job)
     loaded = time.perf_counter()
     processor = AutoProcessor.from_pretrained(job["model"], trust_remote_code=True)
     done = time.perf_counter()
@@ -53,6 +49,18 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
         "peak_bytes": peak_bytes(job["device"]),
         "bound": {"by": "copying the weights once", "bytes": size, "limit_s": round(size / copied, 4)},
     }
+
+
+def load_model(job: dict[str, Any]) -> Any:
+    """The model of a job, on its device, in its dtype."""
+    from transformers import AutoModelForMultimodalLM
+
+    from xemogpt.hub.compose import torch_dtype
+
+    dtype = torch_dtype(job["dtype"])
+    return AutoModelForMultimodalLM.from_pretrained(job["model"], dtype=dtype, trust_remote_code=True).to(
+        job["device"]
+    )
 
 
 class Stamps:
@@ -80,6 +88,10 @@ class Run:
     def measure(self) -> dict[str, Any]:
         """Media, first token and its parts, decoding, peak; each with what bounds it."""
         model, job, load_average = self.model, self.job, busy()
+        if job["decode"] == "int8":
+            from xemogpt.inference.int8 import to_int8
+
+            to_int8(model)
         limits = Limits(self.device, job["dtype"])
         before = limits.all()
         media = [timed(self.prepare, "cpu") for _ in range(1 + self.repeats)]
@@ -89,14 +101,9 @@ class Run:
             if name in calls:
                 self.features[medium] = calls[name]()
         parts = {name: spread(self.times(call)) for name, call in calls.items()}
-        reference = self.logits()
-        if job["decode"] == "int8":
-            from xemogpt.inference.int8 import to_int8
-
-            to_int8(model)
         settings = decode_settings(job["decode"])
         started = time.perf_counter()
-        checked = self.check(reference, self.logits(**settings))  # the first use, so that compilation is not counted
+        answer = self.logits(**settings)  # the first use, so that compilation is not counted
         warm_up_s = time.perf_counter() - started
         answers = [self.generate(job["new_tokens"], self.inputs, **settings) for _ in range(self.repeats)]
         peak = peak_bytes(self.device)
@@ -122,7 +129,7 @@ class Run:
             "tokens_per_s": _rates(batch, steps),
             "samples_per_s": _rates(batch, whole),
             "peak_bytes": peak,
-            "check": checked,
+            "check": self.check(self.reference(), answer),
         }
         bounds = {
             name: _bound(
@@ -204,6 +211,12 @@ class Run:
         )
         return output, [started, *stamps.times[1:]]
 
+    def reference(self) -> tuple[Any, Any]:
+        """`logits` of the unchanged model, decoding eagerly; loaded again where it was changed, so after the peak."""
+        if self.job["decode"] == "int8":
+            self.model = load_model(self.job)
+        return self.logits()
+
     def logits(self, **settings: Any) -> tuple[Any, Any]:
         """The first tokens (CHECKED, B) and the logits they were taken from (CHECKED, B, vocabulary)."""
         import torch
@@ -236,9 +249,11 @@ class Run:
 
 
 def decode_settings(decode: str) -> dict[str, Any]:
-    """Arguments of `generate`: `compile` needs a static cache, and leave to compile on the CPU."""
-    if decode != "compile":
+    """Arguments of `generate`: all but `eager` use a static cache; `compile` needs leave to compile on the CPU."""
+    if decode == "eager":
         return {}
+    if decode != "compile":
+        return {"cache_implementation": "static", "disable_compile": True}
     from transformers import CompileConfig
 
     config = CompileConfig(fullgraph=True)

@@ -86,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--batch", type=int, nargs="+", default=[1], metavar="N")
-    parser.add_argument("--decode", nargs="+", choices=("eager", "compile", "int8"), default=["eager"])
+    parser.add_argument("--decode", nargs="+", choices=("eager", "static", "compile", "int8"), default=["eager"])
     parser.add_argument("--new-tokens", type=int, default=32, metavar="N")
     parser.add_argument("--repeats", type=int, default=REPEATS, metavar="N", help="of everything at batch 1")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N")

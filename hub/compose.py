@@ -62,6 +62,9 @@ def compose(
     image_processor = part(image_processor, AutoImageProcessor, vision, "image_processor", "vision")
     feature_extractor = part(feature_extractor, AutoFeatureExtractor, audio, "feature_extractor", "audio")
     model = XEmoGPTForConditionalGeneration.from_backbones(vision, audio, text, dtype=dtype, **config_kwargs)
+    positions = getattr(model.config.text_config, "max_position_embeddings", None)
+    if positions is not None and positions < XEmoGPTProcessor.MAX_CONTEXT:
+        processor_kwargs = {"max_context": positions} | (processor_kwargs or {})
     processor = XEmoGPTProcessor.build(
         tokenizer, image_processor, feature_extractor, model.config.audio_config, **processor_kwargs or {}
     )

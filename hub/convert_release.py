@@ -132,7 +132,8 @@ def convert(
     write_model_card(model, folder, "Its weights were converted from the authors' release, which names no licence.")
     if adapter is not None:
         _save_adapter(adapter, report.lora, folder)
-    (folder / "conversion.json").write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
+    names = {"out": folder.name, "checkpoint": Path(checkpoint).name}  # no paths of the machine that it ran on
+    (folder / "conversion.json").write_text(json.dumps(asdict(report) | names, indent=1) + "\n", encoding="utf-8")
     return report
 
 

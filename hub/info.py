@@ -44,7 +44,9 @@ class Description:
             size = f"{part.bytes / 1e6:>10.2f} MB"
             lines.append(f"{part.name:<16}{part.parameters:>15,}{size}  {'+'.join(part.dtypes):<8}{mark}".rstrip())
         rate = f"{self.tokens_per_clip} for the frames of a clip, {self.tokens_per_second:g} for each second of sound"
-        lines += [f"tokens: {rate}", f"untrained: {', '.join(self.untrained_parts) or 'nothing'}"]
+        lines.append(f"tokens: {rate}")
+        if self.has_weights:
+            lines.append(f"untrained: {', '.join(self.untrained_parts) or 'nothing'}")
         return "\n".join(lines)
 
 
@@ -75,7 +77,7 @@ def describe(model: str | os.PathLike | None = None) -> Description:
     tensors = list(_stored(source))
     parts: dict[str, Part] = {}
     for key, shape, kind in tensors or _planned(config):
-        inside = key.removeprefix("model.").partition(".")[0]
+        inside = key.removeprefix("model.").partition(".")[0].replace("lm_head", "language_model")  # its head
         part = parts.setdefault(inside, Part(inside))
         part.parameters += prod(shape)
         part.bytes += prod(shape) * BYTES.get(kind, 1)

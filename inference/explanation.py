@@ -5,6 +5,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from xemogpt import __version__
 from xemogpt.data.cues import CUE_KINDS
 from xemogpt.inference.clips import Clip
 from xemogpt.prompts_xemogpt import get_prompt
@@ -69,7 +70,10 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One answer. `text` is the paragraph, `cues` the same sorted by modality, `seconds` the time it took."""
+    """One answer: `text` is the paragraph, `cues` the same sorted by modality, `seconds` the time it took.
+
+    finished: the model ended it; False where it ran into `max_new_tokens`. dtype: of the weights. version: of xemogpt.
+    """
 
     video: str | None
     text: str
@@ -86,6 +90,9 @@ class Explanation:
     subtitle: str | None = None
     id: str | None = None
     seconds: float = 0.0
+    finished: bool = True
+    dtype: str | None = None
+    version: str = __version__
 
     @property
     def caution(self) -> str | None:

@@ -2,6 +2,7 @@
 """One call in Python: every kind of clip, alone and in batches, and every way to hold a model."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from small_clips import bad_clips, good_clips
 from tiny_model import make_tiny_model
 from transformers import AutoModelForMultimodalLM, AutoProcessor, TextIteratorStreamer
 
+from xemogpt import __version__
 from xemogpt.inference.clips import Clip
 from xemogpt.inference.explain import explain, load_explainer
 from xemogpt.inference.explainer import Explainer, collate
@@ -59,6 +61,25 @@ def test_answer_says_what_it_is(model: Path, clips: list[Path]) -> None:
     assert str(answer).startswith(answer.text)
     assert str(answer).endswith(f"note: {answer.caution}")
     assert "\n" not in (answer.caution or "")
+
+
+def test_answer_says_whether_it_was_ended_and_by_what_it_was_computed(hubert: Path, clips: list[Path]) -> None:
+    explainer = Explainer(hubert, dtype="float32")
+    cut = explain(clips[0], model=explainer, **SHORT)
+    assert (cut.finished, cut.dtype, cut.version) == (False, "float32", __version__)
+    inputs = explainer.prepare(Clip(clips[0]), Question())
+    first = explainer.model.generate(**inputs, max_new_tokens=1)[0, -1].item()
+    explainer.model.generation_config.eos_token_id = first
+    assert explain(clips[0], model=explainer, **SHORT).finished
+
+
+def test_int8(hubert: Path, clips: list[Path], adapter: Path, loaded: Any) -> None:
+    plain, small = (explain(clips[0], model=hubert, dtype=dtype, **SHORT) for dtype in ("bfloat16", "int8"))
+    assert (plain.dtype, small.dtype) == ("bfloat16", "int8")
+    assert small.text
+    for arguments in ({"model": hubert, "adapter": adapter}, {"model": loaded}):
+        with pytest.raises(ValueError, match="int8 takes a model by its name and no adapter"):
+            explain(clips[0], dtype="int8", **arguments)
 
 
 def test_printed_answer_groups_cues_by_modality() -> None:
@@ -239,6 +260,19 @@ def test_another_kind_of_model_is_refused(tmp_path: Path) -> None:
         Explainer(tmp_path / "config.json")
 
 
+def test_configuration_without_weights_is_refused(hubert: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((hubert / "config.json").read_bytes())
+    with pytest.raises(FileNotFoundError, match="a configuration without weights"):
+        Explainer(tmp_path)
+
+
+def test_adapter_in_the_folder_is_not_forgotten_in_silence(hubert: Path, adapter: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(hubert, tmp_path / "model"))
+    shutil.copytree(adapter, folder / "adapter")
+    with pytest.warns(UserWarning, match="the adapter in it is not used; add --adapter"):
+        Explainer(folder)
+
+
 def test_lists_must_match(hubert: Path, clips: list[Path]) -> None:
     with pytest.raises(ValueError, match="subtitle must be a list of 2"):
         explain(clips[:2], subtitle="one for both?", model=hubert)
@@ -306,6 +340,20 @@ def test_failure_in_a_batch_is_pinned_on_its_clip(
     assert [type(outcome) for outcome in outcomes] == [Explanation, Rejection, Explanation, Explanation, Explanation]
     assert outcomes[1].reason == f"{type(error).__name__}: no memory"  # type: ignore[union-attr]
     assert outcomes[4].text == explain(clips[4], model=hubert, **SHORT).text  # type: ignore[union-attr]
+
+
+def test_model_that_answers_nothing_ends_the_run(
+    hubert: Path, clips: list[Path], failing: Callable[[Exception, int], Explainer]
+) -> None:
+    """An error of the model must not become a rejection of every clip; too little memory may be one clip's fault."""
+    length = load_explainer(hubert).prepare(Clip(clips[1]), Question())["input_ids"].shape[1]
+    todo = [Clip(clips[1]), Clip(clips[0])]
+    with pytest.raises(RuntimeError, match="broken"):
+        list(failing(RuntimeError("broken"), length).explain_each(todo, decoding=Decoding(12), batch_size=1))
+    outcomes = failing(torch.OutOfMemoryError("no"), length).explain_each(todo, decoding=Decoding(12), batch_size=1)
+    assert [type(outcome) for outcome in outcomes] == [Rejection, Explanation]
+    outcomes = failing(RuntimeError("broken"), length).explain_each(todo[::-1], decoding=Decoding(12), batch_size=1)
+    assert [type(outcome) for outcome in outcomes] == [Explanation, Rejection]
 
 
 @pytest.mark.skipif(not hasattr(torch, "AcceleratorError"), reason="this torch has no such error")

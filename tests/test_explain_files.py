@@ -196,6 +196,7 @@ def test_foreign_file_is_left_as_it_is(model: Path, clips: list[Path], tmp_path:
         {"model": "someone/else"},
         {"question": Question(instruction="Who?")},
         {"adapter": "some/adapter"},
+        {"dtype": "float16"},
     ],
 )
 def test_answers_of_other_settings_are_not_mixed(model: Path, clips: list[Path], tmp_path: Path, change: dict) -> None:

