@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from xemogpt.eval.table import COLUMNS, groups, shown, used_columns, value
 
@@ -153,7 +152,7 @@ def _means(counts: Mapping[str, Sequence[int]]) -> list[str]:
     return [f"{sum(each) / len(each):.1f}" for each in counts.values()]
 
 
-def _density_svg(series: Mapping[str, Sequence[int]]) -> Markup:
+def _density_svg(series: Mapping[str, Sequence[int]]) -> str:
     """Shares of samples (y) by number of cues (x), one stepped line each; the reference is line 0."""
     width, height, left, bottom = 460, 190, 34, 26
     most = max(max(counts) for counts in series.values()) + 1
@@ -178,7 +177,7 @@ def _density_svg(series: Mapping[str, Sequence[int]]) -> Markup:
         points = " ".join(f"{x(k)},{y(s)} {x(k + 1)},{y(s)}" for k, s in enumerate(each))
         parts.append(f'<polyline class="line s{index % 6}" points="{points}"/>')
     label = html.escape(f"number of cues in a text: {', '.join(series)}")
-    return Markup(f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>')
+    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
 def _cases(results: Sequence[Mapping[str, Any]], most: int, media: Path | None) -> list[dict[str, Any]]:
