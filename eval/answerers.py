@@ -12,13 +12,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from xemogpt.data.jsonl import one_line
 from xemogpt.eval.benchmark import Item
 from xemogpt.prompts_xemogpt import Prompt
+
+if TYPE_CHECKING:
+    from xemogpt.media_xemogpt import VideoClip
 
 MODALITIES = ("visual", "audio")
 
@@ -116,6 +119,14 @@ class XEmoGPT:
             yield Refused(outcome.reason) if isinstance(outcome, Rejection) else outcome.text
 
 
+@dataclass(frozen=True)
+class Talk:
+    """What a chat model is asked about one clip. times: when its frames are, where they go as a video."""
+
+    messages: list[dict[str, Any]]
+    times: dict[str, Any] | None
+
+
 class ChatModel:
     """A chat model of transformers that takes pictures, video or sound: what its processor has decides.
 
@@ -133,7 +144,7 @@ class ChatModel:
         trust: bool,
     ):
         import torch
-        from transformers import AutoModelForImageTextToText, AutoModelForMultimodalLM, AutoProcessor
+        from transformers import AutoConfig, AutoModelForImageTextToText, AutoModelForMultimodalLM, AutoProcessor
 
         self.name, self.frames, self.max_audio_seconds = model, frames, max_audio_seconds
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -151,7 +162,10 @@ class ChatModel:
             raise ValueError(f"{model}: its processor has no chat template, so it cannot be asked as a chat model")
         self.modalities = frozenset(modalities or able)
         self.as_video = _part(self.processor, "video_processor") is not None
-        load = {"dtype": dtype or "auto", "trust_remote_code": trust}
+        config = AutoConfig.from_pretrained(model, trust_remote_code=trust)
+        if getattr(config, "enable_audio_output", False):
+            config.enable_audio_output = False  # what speaks in Qwen's Omni models is not asked
+        load = {"config": config, "dtype": dtype or "auto", "trust_remote_code": trust}
         try:
             self.model = AutoModelForMultimodalLM.from_pretrained(model, **load)
         except ValueError:  # a kind that only the older list has
@@ -179,37 +193,40 @@ class ChatModel:
             said = iter(self._generate(good, generation))
             yield from (talk if isinstance(talk, Refused) else next(said) for talk in talks)
 
-    def _read(self, item: Item, prompt: Prompt) -> list[dict[str, Any]] | Refused:
+    def _read(self, item: Item, prompt: Prompt) -> Talk | Refused:
         try:
-            pictures, sound = media_of(item, self.modalities, self.frames, self._rate(), self.max_audio_seconds)
+            video, sound = media_of(item, self.modalities, self.frames, self._rate(), self.max_audio_seconds)
         except (ValueError, OSError) as error:
             return Refused(one_line(error))
         content: list[dict[str, Any]] = []
-        if pictures is not None and self.as_video:
-            content.append({"type": "video", "video": pictures})
-        elif pictures is not None:
+        times = None
+        if video is not None and self.as_video:
+            content.append({"type": "video", "video": video.frames})
+            count = len(video.frames)
+            times = {"total_num_frames": count, "fps": count / video.duration, "frames_indices": [*range(count)]}
+        elif video is not None:
             from PIL import Image
 
-            content += [{"type": "image", "image": Image.fromarray(frame)} for frame in pictures]
+            content += [{"type": "image", "image": Image.fromarray(frame)} for frame in video.frames]
         if sound is not None:
             content.append({"type": "audio", "audio": sound})
-        return [{"role": "user", "content": [*content, {"type": "text", "text": question(item, prompt)}]}]
+        return Talk([{"role": "user", "content": [*content, {"type": "text", "text": question(item, prompt)}]}], times)
 
     def _rate(self) -> int:
         return int(getattr(_part(self.processor, "feature_extractor"), "sampling_rate", 16000))
 
-    def _generate(self, talks: list[list[dict[str, Any]]], generation: dict[str, Any]) -> list[str | Refused]:
+    def _generate(self, talks: list[Talk], generation: dict[str, Any]) -> list[str | Refused]:
         """The answers of a batch; where it fails, each clip is tried alone."""
         import torch
 
         if not talks:
             return []
         more: dict[str, Any] = {"padding": True}
-        if self.as_video and "visual" in self.modalities:
-            more["do_sample_frames"] = False  # they are sampled already
+        if times := [[talk.times] for talk in talks if talk.times]:
+            more |= {"do_sample_frames": False, "video_metadata": times}  # sampled already, at these rates
         try:
             inputs = self.processor.apply_chat_template(
-                talks,
+                [talk.messages for talk in talks],
                 tokenize=True,
                 return_dict=True,
                 return_tensors="pt",
@@ -252,11 +269,11 @@ class Endpoint:
         from openai import OpenAIError
 
         try:
-            pictures, sound = media_of(item, self.modalities, self.frames, 16000, self.max_audio_seconds)
+            video, sound = media_of(item, self.modalities, self.frames, 16000, self.max_audio_seconds)
         except (ValueError, OSError) as error:
             return Refused(one_line(error))
         content: list[Any] = []
-        for frame in pictures if pictures is not None else ():
+        for frame in video.frames if video is not None else ():
             content.append({"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{jpeg(frame)}"}})
         if sound is not None:
             content.append({"type": "input_audio", "input_audio": {"data": wav(sound, 16000), "format": "wav"}})
@@ -283,23 +300,23 @@ def question(item: Item, prompt: Prompt) -> str:
 
 def media_of(
     item: Item, modalities: frozenset[str], frames: int, rate: int, seconds: float
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Frames (T, H, W, 3) uint8 and sound (L,) of a clip, as far as it has them and the model takes them.
+) -> "tuple[VideoClip | None, np.ndarray | None]":
+    """Frames and sound (L,) of a clip, as far as it has them and the model takes them.
 
     Raises:
         ValueError, OSError: a medium cannot be read, or none of them is there.
     """
     from xemogpt.media_xemogpt import load_audio, load_video, probe
 
-    pictures = sound = None
+    video = sound = None
     if "visual" in modalities and item.video is not None and probe(item.video).has_video:
-        pictures = load_video(item.video, frames).frames
+        video = load_video(item.video, frames)
     source = item.audio or item.video
     if "audio" in modalities and source is not None and probe(source).has_audio:
         sound = load_audio(source, rate, seconds)
-    if pictures is None and sound is None:
+    if video is None and sound is None:
         raise ValueError(f"{item.reference.id}: has no {' and no '.join(sorted(modalities))} track to ask about")
-    return pictures, sound
+    return video, sound
 
 
 def jpeg(frame: np.ndarray) -> str:

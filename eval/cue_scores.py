@@ -32,7 +32,7 @@ def score_cues(said: Sequence[Record], truth: Sequence[Record], task: Task, foun
     if len(kept) < len(truth):
         found.notes.append(f"emocue_360: {len(truth) - len(kept)} references have no cues and no text")
     names = [t.id for _, t in kept]
-    descriptions = [[p.cues or p.text or "" for p, _ in kept], [t.cues or t.text for _, t in kept]]
+    ours, theirs = [p.cues or p.text or "" for p, _ in kept], [t.cues or t.text for _, t in kept]
     options: dict[str, Any] = {
         "ids": names,
         "encoder": Remembering(task.cues.get("encoder")),
@@ -44,8 +44,8 @@ def score_cues(said: Sequence[Record], truth: Sequence[Record], task: Task, foun
         "bootstrap": RESAMPLES,
     }
     preset = task.cues.get("preset", "official")
-    result = score(*descriptions, preset=preset, **options)
-    robust = result if preset == "robust" else score(*descriptions, preset="robust", **options)
+    result = score(ours, theirs, preset=preset, **options)
+    robust = result if preset == "robust" else score(ours, theirs, preset="robust", **options)
     found.scores["emocue_360"] = node(result)
     found.scores["emocue_360_robust"] = node(robust) | {
         key: robust[key] for key in ("adjusted", "hallucination", "omission", "baseline") if key in robust
