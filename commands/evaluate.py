@@ -31,6 +31,7 @@ def _register_evaluate(command: Command) -> None:
     add("--fold", type=int, metavar="K", help="of a benchmark that has folds")
     add("--allow-missing", action="store_true", help="score what is there although clips or predictions are missing")
     add("--model", required=True, metavar="ID|DIR|NAME", help="folder, Hub id, or name at the endpoint")
+    add("--adapter", metavar="ID|DIR", help="a PEFT adapter on top of an XEmoGPT")
     add("--endpoint", metavar="URL", help="ask an OpenAI-compatible server, with the key in OPENAI_API_KEY")
     add("--predictions", metavar="FILE", help="score these answers of the model; nothing is loaded or asked")
     add("--modalities", nargs="+", choices=MODALITIES, help="what the model is given (default: all that it takes)")
@@ -53,7 +54,7 @@ def _register_score(command: Command) -> None:
     add("--metrics", nargs="+", choices=METRICS, help="default: all that the files have what it takes for")
     add("--columns", nargs="+", default=[], metavar="FIELD=COLUMN", help="of the references, e.g. text=chinese")
     add("--language", choices=("en", "zh"), default="en", help="of the texts (default: %(default)s)")
-    add("--modalities", nargs="+", choices=MODALITIES, default=list(MODALITIES), help="that the model was given")
+    add("--modalities", nargs="+", choices=MODALITIES, help="that the model was given (default: both)")
     add("--model", metavar="NAME", help="as results and tables call it (default: the file's name)")
     add("--benchmark", default=None, metavar="NAME", help="likewise (default: the references' name)")
     add("--allow-missing", action="store_true", help="score the rest although references have no prediction")
@@ -104,7 +105,7 @@ def _register_probe(command: Command) -> None:
 
 def run_evaluate(args: argparse.Namespace) -> int:
     """`xemogpt evaluate`."""
-    from xemogpt.eval.answerers import load_answerer
+    from xemogpt.eval.answerers import load_answerer, shown_name
     from xemogpt.eval.benchmark import load_benchmark
     from xemogpt.eval.generate import generate, present, run_of
     from xemogpt.eval.records import read_records
@@ -117,11 +118,13 @@ def run_evaluate(args: argparse.Namespace) -> int:
     out = Path(args.out) / f"{name}.json"
     reasons: dict[str, str] = {}
     if args.predictions:
-        path, modalities = Path(args.predictions), args.modalities or list(MODALITIES)
-        allow = args.allow_missing
+        path, allow = Path(args.predictions), args.allow_missing
+        modalities = args.modalities or run_of(path).get("modalities")
+        if not modalities:
+            raise ValueError(f"{path}: --modalities must say what the model was given: visual, audio or both")
     else:
         items = present(benchmark, items, args.allow_missing)
-        more = ("modalities", "frames", "max_audio_seconds", "device", "dtype", "trust_remote_code")
+        more = ("adapter", "modalities", "frames", "max_audio_seconds", "device", "dtype", "trust_remote_code")
         answerer = load_answerer(args.model, endpoint=args.endpoint, **{key: getattr(args, key) for key in more})
         path, modalities = out.with_name(f"{name}.predictions.jsonl"), sorted(answerer.modalities)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +146,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     result = score(read_records(path), references, task, allow_missing=allow)
     result["coverage"] |= {"expected": benchmark.count, "rejected": reasons}
     about = {
-        "model": args.model,
+        "model": shown_name(args.model),
         "benchmark": benchmark.name,
         "task_version": benchmark.version,
         "fold": args.fold,
@@ -169,15 +172,16 @@ def run_score(args: argparse.Namespace) -> int:
     references = read_records(args.references, dict(column.split("=", 1) for column in args.columns))
     predictions = read_records(args.predictions)
     metrics = tuple(args.metrics or _fitting(references.values()))
-    task = Task(metrics, args.language, modalities=tuple(args.modalities), grouping=_grouping(args), cues=_cues(args))
-    result = score(predictions, references, task, allow_missing=args.allow_missing)
     run = run_of(Path(args.predictions))
+    modalities = tuple(args.modalities or run.get("modalities") or MODALITIES)
+    task = Task(metrics, args.language, modalities=modalities, grouping=_grouping(args), cues=_cues(args))
+    result = score(predictions, references, task, allow_missing=args.allow_missing)
     about = {
         "model": args.model or run.get("model") or Path(args.predictions).stem,
         "benchmark": args.benchmark or Path(args.references).stem,
         "task_version": None,
         "command": _command(),
-        "modalities": sorted(args.modalities),
+        "modalities": sorted(modalities),
     } | {key: run[key] for key in ("settings", "prompt_id", "generation") if key in run}
     if args.out:
         write_result(Path(args.out), result, about)
@@ -232,7 +236,7 @@ def run_probe(args: argparse.Namespace) -> int:
     result = probe(encoder, items, prompts, batch_size=args.batch_size)
     out = Path(args.out) / f"{result_name(args.model, benchmark.name, args.fold)}--probe.json"
     about = {
-        "model": args.model,
+        "model": encoder.name,
         "benchmark": benchmark.name,
         "task_version": benchmark.version,
         "fold": args.fold,
@@ -246,10 +250,10 @@ def run_probe(args: argparse.Namespace) -> int:
 
 
 def result_name(model: str, benchmark: str, fold: int | None = None) -> str:
-    """<model>--<benchmark>, as results are called: a Hub id keeps its owner, a folder its own name."""
-    path = Path(model)
-    name = path.resolve().name if path.is_dir() else model
-    return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}--{benchmark}" + (f"-fold{fold}" if fold else "")
+    """<model>--<benchmark>, as results are called."""
+    from xemogpt.eval.answerers import shown_name
+
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', shown_name(model))}--{benchmark}" + (f"-fold{fold}" if fold else "")
 
 
 def _fitting(references: Any) -> list[str]:

@@ -50,6 +50,7 @@ class Answerer(Protocol):
 def load_answerer(
     model: str,
     *,
+    adapter: str | None = None,
     endpoint: str | None = None,
     modalities: Sequence[str] | None = None,
     frames: int = 16,
@@ -61,12 +62,19 @@ def load_answerer(
     """The model of that name: at an endpoint, or from a folder or the Hub.
 
     Args:
+        adapter: a PEFT adapter on top of an XEmoGPT.
         modalities: what the model is given, of visual and audio; by default all it takes (both, at an endpoint).
         frames: of a clip, for any model but XEmoGPT, which knows its own number.
+
+    Raises:
+        ValueError: modalities that the model does not take, or an adapter on something that is no XEmoGPT.
+        OSError: no such model.
     """
     if modalities is not None and (not modalities or set(modalities) - set(MODALITIES)):
         raise ValueError(f"modalities are visual, audio or both, not {', '.join(modalities) or 'none'}")
     if endpoint is not None:
+        if adapter is not None:
+            raise ValueError("an adapter goes onto an XEmoGPT; at an endpoint it is the server's to load")
         return Endpoint(model, endpoint, modalities or MODALITIES, frames, max_audio_seconds)
     from transformers import AutoConfig
 
@@ -80,24 +88,40 @@ def load_answerer(
         trust = bool(trust_remote_code) if trust_remote_code is not None else Path(model).is_dir()
         kind = AutoConfig.from_pretrained(model, trust_remote_code=trust).model_type
     if kind == "xemogpt":
-        return XEmoGPT(model, modalities or MODALITIES, device, dtype, trust_remote_code)
+        return XEmoGPT(model, adapter, modalities or MODALITIES, device, dtype, trust_remote_code)
+    if adapter is not None:
+        raise ValueError(f"{model}: is a {kind}; an adapter goes onto an XEmoGPT, others must be merged first")
     return ChatModel(model, modalities, frames, max_audio_seconds, device, dtype, bool(trust_remote_code))
+
+
+def shown_name(model: str) -> str:
+    """As results call a model: a Hub id keeps its owner, of a folder on this machine only the last part stays."""
+    path = Path(model)
+    return path.resolve().name if path.is_dir() else model
 
 
 class XEmoGPT:
     """An XEmoGPT: its processor reads the clips, and decides on frames and seconds."""
 
     def __init__(
-        self, model: str, modalities: Sequence[str], device: str | None, dtype: str | None, trust: bool | None
+        self,
+        model: str,
+        adapter: str | None,
+        modalities: Sequence[str],
+        device: str | None,
+        dtype: str | None,
+        trust: bool | None,
     ):
         from xemogpt.inference.explainer import Explainer
 
-        self.name, self.modalities = model, frozenset(modalities)
+        self.name, self.modalities = shown_name(model), frozenset(modalities)
         given = None if model == "xemogpt-tiny" else model
-        self.explainer = Explainer(given, device=device, dtype=dtype, trust_remote_code=trust)
+        self.explainer = Explainer(given, adapter=adapter, device=device, dtype=dtype, trust_remote_code=trust)
 
     def settings(self) -> dict[str, Any]:
-        return {"kind": "xemogpt", "untrained_parts": self.explainer.untrained_parts}
+        adapter, names = self.explainer.adapter, ("dtype", "untrained_parts")
+        about = {"kind": "xemogpt", "adapter": None if adapter is None else shown_name(adapter)}
+        return about | {name: getattr(self.explainer, name) for name in names}
 
     def answers(
         self, items: Sequence[Item], prompt: Prompt, generation: dict[str, Any], batch_size: int
@@ -146,7 +170,7 @@ class ChatModel:
         import torch
         from transformers import AutoConfig, AutoModelForImageTextToText, AutoModelForMultimodalLM, AutoProcessor
 
-        self.name, self.frames, self.max_audio_seconds = model, frames, max_audio_seconds
+        self.name, self.frames, self.max_audio_seconds = shown_name(model), frames, max_audio_seconds
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.processor = AutoProcessor.from_pretrained(model, trust_remote_code=trust)
         takes = {

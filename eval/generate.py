@@ -86,12 +86,19 @@ def generate(
             for item, answer in zip(left, islice(answers, len(left)), strict=True):
                 name = item.reference.id
                 if isinstance(answer, Refused):
-                    rejects.append({"id": name, "reason": answer.reason})
-                    reasons[name] = answer.reason
+                    reasons[name] = without_folder(answer.reason, item)
+                    rejects.append({"id": name, "reason": reasons[name]})
                 else:
                     done.append({"id": name, "text": answer} | run)
                 bar.update()
     return reasons
+
+
+def without_folder(reason: str, item: Item) -> str:
+    """A reason that names a clip by its file's name alone: results are published, and folders are this machine's."""
+    for path in (item.video, item.audio):
+        reason = reason if path is None else reason.replace(str(path), path.name)
+    return reason
 
 
 def run_of(path: Path) -> dict[str, Any]:

@@ -15,7 +15,9 @@ import torch
 from tqdm import tqdm
 
 from xemogpt.data.jsonl import one_line
+from xemogpt.eval.answerers import shown_name
 from xemogpt.eval.benchmark import Benchmark, Item
+from xemogpt.eval.generate import without_folder
 from xemogpt.eval.records import Record
 from xemogpt.eval.score import Task, score
 
@@ -82,7 +84,7 @@ def load_encoder(
     allowed = Path(model).is_dir() if trust is None else trust
     loaded = AutoModel.from_pretrained(model, trust_remote_code=allowed)
     processor = AutoProcessor.from_pretrained(model, trust_remote_code=allowed)
-    return ZeroShot(model, loaded, processor, modality, frames, device)
+    return ZeroShot(shown_name(model), loaded, processor, modality, frames, device)
 
 
 class ZeroShot:
@@ -188,7 +190,7 @@ def probe(
             nearest = (encoder.media(batch) @ vectors.T).argmax(-1).tolist()
         except (ValueError, OSError, RuntimeError) as error:
             if len(batch) == 1:
-                reasons[batch[0].reference.id] = one_line(error)
+                reasons[batch[0].reference.id] = without_folder(one_line(error), batch[0])
             else:
                 for item in batch:
                     encode([item])

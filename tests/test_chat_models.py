@@ -120,6 +120,9 @@ def test_evaluate_from_the_command_line(clips: list[Item], tmp_path: Path, capsy
     assert list(read_records(said)) == ["both", "longer"]
     other = tmp_path / "others.csv"
     other.write_text("id,label\nboth,happy\nlonger,joy\nbroken,angry\nabsent,worried\n")
-    assert main([*command[:-3], "SECap", "--out", str(tmp_path / "results"), "--predictions", str(other)]) == 0
+    foreign = [*command[:-3], "SECap", "--out", str(tmp_path / "results"), "--predictions", str(other)]
+    assert main(foreign) == 2  # nobody knows what SECap was given
+    assert "--modalities must say" in capsys.readouterr().err
+    assert main([*foreign, "--modalities", "audio"]) == 0
     result = json.loads((tmp_path / "results" / "SECap--mer2023.json").read_text())
     assert result["scores"]["recognition"]["war"] == 0.75
