@@ -9,6 +9,7 @@ hallucinated (in no reference cue), grey missed (a reference cue that no predict
 import base64
 import html
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from xemogpt.eval.table import COLUMNS, groups, shown, used_columns, value
 
 DIMENSIONS = ("visual", "audio", "global")
 MOST_MEDIA_BYTES = 8_000_000  # of a clip that goes into the page
+COLOURS = 6  # of the page's style sheet
 MEDIA_TYPES = {".mp4": "video/mp4", ".webm": "video/webm", ".wav": "audio/wav"}
 
 
@@ -25,6 +27,8 @@ def write_page(out: Path, results: Sequence[Mapping[str, Any]], *, cases: int = 
     """Write the page of some results. `media`: a folder with clips <id>.mp4, .webm or .wav for the cases."""
     if not results:
         raise ValueError("there is no result to report")
+    if cases < 0:
+        raise ValueError(f"the number of cases cannot be {cases}")
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -32,13 +36,14 @@ def write_page(out: Path, results: Sequence[Mapping[str, Any]], *, cases: int = 
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    ranked = [each for _, members in groups(results) for each in members]
     page = environment.get_template("report.html.jinja").render(
         title=" · ".join(sorted({each["benchmark"] for each in results})),
         tables=[_table(title, members) for title, members in groups(results)],
-        cards=[_card(each) for each in results],
-        confusions=[_confusion(each) for each in results if "recognition" in each["scores"]],
-        densities=_densities(results),
-        cases=_cases(results, cases, media),
+        cards=[_card(each) for each in ranked],
+        confusions=[_confusion(each) for each in ranked if "recognition" in each["scores"]],
+        densities=_densities(ranked),
+        cases=_cases(ranked, cases, media),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = out.with_name(f".{out.name}.part")
@@ -80,8 +85,8 @@ def _card(result: Mapping[str, Any]) -> dict[str, Any]:
                     "text": shown(number, factor),
                     "floor": None if floor is None else shown(floor, factor),
                     "interval": interval and f"{shown(interval[0], factor)} to {shown(interval[1], factor)}",
-                    "bar": _percent(number, factor),
-                    "tick": None if floor is None else _percent(floor, factor),
+                    "bar": _percent(number, name),
+                    "tick": None if floor is None else _percent(floor, name),
                 }
             )
     about = {
@@ -113,9 +118,9 @@ def _interval(result: Mapping[str, Any], path: Sequence[str]) -> list[float] | N
     return list(found) if isinstance(found, list | tuple) and len(found) == 2 else None
 
 
-def _percent(number: float, factor: float) -> float:
+def _percent(number: float, column: str) -> float:
     """How much of a bar a score fills: CIDEr goes to 10, all else to 1."""
-    return round(max(0.0, min(1.0, number if factor == 100 or number <= 1 else number / 10)) * 100, 1)
+    return round(max(0.0, min(1.0, number / (10 if column.startswith("CIDEr") else 1))) * 100, 1)
 
 
 def _confusion(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,20 +146,22 @@ def _densities(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 said = [len(each["matched"]) + len(each["hallucinated"]) for each in found]
                 series[dimension].setdefault(f"reference ({result['benchmark']})", reference)
                 series[dimension][result["model"]] = said
+    names = list(dict.fromkeys(name for counts in series.values() for name in counts))
+    colours = {name: names.index(name) % COLOURS for name in names}  # one each, in all plots
     return [
-        {"dimension": dimension, "svg": _density_svg(counts), "names": list(counts), "means": _means(counts)}
+        {
+            "dimension": dimension,
+            "svg": _density_svg(counts, colours),
+            "legend": [(name, colours[name], f"{sum(each) / len(each):.1f}") for name, each in counts.items()],
+        }
         for dimension, counts in series.items()
         if counts
     ]
 
 
-def _means(counts: Mapping[str, Sequence[int]]) -> list[str]:
-    return [f"{sum(each) / len(each):.1f}" for each in counts.values()]
-
-
-def _density_svg(series: Mapping[str, Sequence[int]]) -> str:
-    """Shares of samples (y) by number of cues (x), one stepped line each; the reference is line 0."""
-    width, height, left, bottom = 460, 190, 34, 26
+def _density_svg(series: Mapping[str, Sequence[int]], colours: Mapping[str, int]) -> str:
+    """Shares of samples (y) by number of cues (x), one stepped line each; the reference is the first, and on top."""
+    width, height, left, bottom = 360, 170, 34, 26
     most = max(max(counts) for counts in series.values()) + 1
     shares = {
         name: [sum(c == k for c in counts) / len(counts) for k in range(most + 1)] for name, counts in series.items()
@@ -173,9 +180,9 @@ def _density_svg(series: Mapping[str, Sequence[int]]) -> str:
     for share in (0, top / 2, top):
         label = f"{share:.0%}"
         parts.append(f'<text class="tick end" x="{left - 4}" y="{y(share) + 4}">{label}</text>')
-    for index, each in enumerate(shares.values()):
+    for name, each in reversed(shares.items()):
         points = " ".join(f"{x(k)},{y(s)} {x(k + 1)},{y(s)}" for k, s in enumerate(each))
-        parts.append(f'<polyline class="line s{index % 6}" points="{points}"/>')
+        parts.append(f'<polyline class="line s{colours[name]}" points="{points}"/>')
     label = html.escape(f"number of cues in a text: {', '.join(series)}")
     return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
@@ -208,20 +215,23 @@ def _cases(results: Sequence[Mapping[str, Any]], most: int, media: Path | None) 
 
 
 def _answer(model: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    prediction = row["prediction"]
+    prediction, scores = row["prediction"], dict(row["scores"])
     text = prediction.get("text") or ", ".join(prediction.get("labels") or ()) or prediction.get("label") or ""
-    numbers = {key: each for key, each in row["scores"].items() if isinstance(each, float)}
-    diagrams = [
-        {"dimension": dimension, **row["matching"][dimension]}
-        for dimension in DIMENSIONS
-        if dimension in row.get("matching", {})
-    ]
+    diagrams = []
+    for name in DIMENSIONS:
+        if name in row.get("matching", {}):
+            match = row["matching"][name]
+            rest = list(zip_longest(match["hallucinated"], match["missed"]))
+            scored = [scores.pop(key, None) for key in (f"{name}_f1", f"robust_{name}_f1")]
+            diagrams.append({"dimension": name, **match, "rest": rest, "f1": scored[0], "robust": scored[1]})
+    numbers = {key: each for key, each in scores.items() if isinstance(each, float)}
     return {"model": model, "text": text, "scores": numbers, "diagrams": diagrams}
 
 
 def _overall(row: Mapping[str, Any]) -> float:
-    numbers = [each for each in row["scores"].values() if isinstance(each, float)]
-    return sum(numbers) / len(numbers) if numbers else 0.0
+    """What cases are sorted by: the first of these numbers that a sample has."""
+    scores = row["scores"]
+    return next((scores[key] for key in ("mean_f1", "cider", "open_vocabulary_f1", "correct") if key in scores), 0.0)
 
 
 def _medium(name: str, folder: Path | None) -> dict[str, str] | None:

@@ -16,6 +16,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...], float], ...] = (
         for letter, kind in (("P", "precision"), ("R", "recall"))
     ),
     ("Mean", ("emocue_360", "mean"), 100.0),
+    ("Robust", ("emocue_360_robust", "mean_f1"), 100.0),
     ("BLEU-1", ("bleu_1",), 1.0),
     ("BLEU-4", ("bleu_4",), 1.0),
     ("CIDEr", ("cider",), 1.0),
@@ -53,12 +54,14 @@ def shown(number: float | None, factor: float) -> str:
 
 
 def groups(results: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    """Results by benchmark and modalities, the best first."""
+    """Results by benchmark and modalities, those with both first, and in each group the best first."""
     kinds: dict[tuple[str, tuple[str, ...]], list[Mapping[str, Any]]] = {}
     for each in results:
         kinds.setdefault((each["benchmark"], tuple(sorted(each.get("modalities") or ()))), []).append(each)
     paths = {name: path for name, path, _ in COLUMNS}
-    for (benchmark, modalities), members in sorted(kinds.items()):
+    for (benchmark, modalities), members in sorted(
+        kinds.items(), key=lambda kind: (kind[0][0], -len(kind[0][1]), kind[0][1])
+    ):
         by = next((paths[n] for n in RANKING if any(value(e["scores"], paths[n]) is not None for e in members)), ())
         members.sort(key=lambda each, by=by: -(value(each["scores"], by) or 0))  # type: ignore[misc]
         yield f"{benchmark}, {GROUPS.get(modalities, ' and '.join(modalities))}", members
