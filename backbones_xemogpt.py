@@ -1,5 +1,5 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
-"""Loads the backbones an XEmoGPT is put together from: image tower, audio tower, LLM."""
+"""Loads the backbones an XEmoGPT is put together from: image and audio tower, LLM, and its heads' text towers."""
 
 import os
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.modeling_utils import PreTrainedModel
-from transformers.models.clip.modeling_clip import CLIPVisionModel
+from transformers.models.clip.modeling_clip import CLIPTextModelWithProjection, CLIPVisionModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import logging
 
@@ -44,6 +44,21 @@ def load_text(source: Any, dtype: torch.dtype | None) -> PreTrainedModel:
     return source
 
 
+def load_sentence_encoder(source: Any, dtype: torch.dtype | None) -> PreTrainedModel:
+    """A frozen text tower: CLIP's with its projection, or an encoder such as LaBSE."""
+    if isinstance(source, (str, os.PathLike)):
+        kind = AutoConfig.from_pretrained(source).model_type
+        return _load(CLIPTextModelWithProjection if kind in ("clip", "clip_text_model") else AutoModel, source, dtype)
+    if isinstance(source, PreTrainedConfig):
+        return build_sentence_encoder(source)
+    return source
+
+
+def build_sentence_encoder(config: PreTrainedConfig) -> PreTrainedModel:
+    clip = config.model_type == "clip_text_model"
+    return CLIPTextModelWithProjection(config) if clip else AutoModel.from_config(config)
+
+
 def _load(loader: Any, source: "str | os.PathLike", dtype: torch.dtype | None) -> PreTrainedModel:
     """Loads a backbone; unused parts of its checkpoint (CLIP's text tower) are fine, missing weights are not."""
     verbosity = logging.get_verbosity()
@@ -68,4 +83,11 @@ def pad_token_id(text: PreTrainedModel) -> int | None:
     return None
 
 
-__all__ = ["load_audio", "load_text", "load_vision", "pad_token_id"]
+__all__ = [
+    "build_sentence_encoder",
+    "load_audio",
+    "load_sentence_encoder",
+    "load_text",
+    "load_vision",
+    "pad_token_id",
+]

@@ -16,9 +16,7 @@ from transformers import initialization as init
 from transformers.cache_utils import Cache
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.generation import GenerationMixin
-from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import (
-    BaseModelOutput,
     BaseModelOutputWithPast,
     BaseModelOutputWithPooling,
     CausalLMOutputWithPast,
@@ -26,7 +24,6 @@ from transformers.modeling_outputs import (
 from transformers.modeling_utils import PreTrainedModel, slice_logits_to_keep
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import can_return_tuple, is_torchdynamo_compiling, logging, torch_compilable_check
-from transformers.utils.output_capturing import capture_outputs
 
 from .backbones_xemogpt import load_audio, load_text, load_vision, pad_token_id
 from .bridges_xemogpt import (
@@ -37,13 +34,12 @@ from .bridges_xemogpt import (
     XEmoGPTCueOutput,
 )
 from .configuration_xemogpt import XEmoGPTConfig
+from .towers_xemogpt import encode_frames, encode_voices, length_mask, padding_leaks
 
 logger = logging.get_logger(__name__)
 
 VIDEO_TOKEN, AUDIO_TOKEN = "<|video_pad|>", "<|audio_pad|>"
 AUDIO_INPUTS = ("input_values", "input_values_mask", "input_features", "input_features_mask")
-# Waveform towers that mask padding wherever a step sees its neighbours, if their features are layer-normalised.
-PADDING_SAFE = frozenset({"hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm"})
 OWN_PARTS = (
     "video_bridge",
     "audio_bridge",
@@ -170,20 +166,11 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
     @can_return_tuple
     def get_video_features(self, pixel_values_videos: torch.FloatTensor, **kwargs: Any) -> BaseModelOutputWithPooling:
         """Frames (N, T, 3, H, W) -> `last_hidden_state` H_v (N, T, d_v) and `pooler_output` Z_v (N, T, d)."""
-        if pixel_values_videos.ndim != 5:
-            raise ValueError(
-                f"pixel_values_videos must be (videos, frames, 3, H, W), got {tuple(pixel_values_videos.shape)}"
-            )
-        num_videos, num_frames = pixel_values_videos.shape[:2]
         with self._tower_grad():
-            outputs = self.vision_tower(pixel_values_videos.flatten(0, 1).to(self.vision_tower.dtype), **kwargs)
-        if self.config.vision_feature == "class":  # the raw class token, before any final norm or projection
-            frame_features = outputs.last_hidden_state[:, 0]
-        elif getattr(outputs, "pooler_output", None) is None:
-            raise ValueError(f"'{self.config.vision_config.model_type}' gives no pooled state: try another encoder")
-        else:
-            frame_features = outputs.pooler_output.flatten(1)
-        hidden_states = self.video_bridge(frame_features.unflatten(0, (num_videos, num_frames)))
+            frame_features, outputs = encode_frames(
+                self.vision_tower, pixel_values_videos, self.config.vision_feature, **kwargs
+            )
+        hidden_states = self.video_bridge(frame_features)
         return BaseModelOutputWithPooling(
             last_hidden_state=hidden_states,
             pooler_output=self.video_projector(hidden_states),
@@ -205,27 +192,10 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
         The tower sees the padded batch as given. One of the group-norm kind (HuBERT-base) lets padding leak into the
         features of shorter clips; `forward` and `generate` therefore give it one clip at a time.
         """
-        if (input_values is None) == (input_features is None):
-            raise ValueError("pass either input_values (waveform towers) or input_features (Whisper)")
         with self._tower_grad():
-            if self.config.audio_config.model_type == "whisper":
-                if input_features is None:
-                    raise ValueError("this model's audio tower is Whisper: pass input_features, not input_values")
-                outputs = _whisper(self.audio_tower, input_features, input_features_mask, **kwargs)
-                mask = _whisper_steps(input_features_mask)
-            elif input_values is None:
-                raise ValueError("this model's audio tower reads waveforms: pass input_values, not input_features")
-            else:
-                outputs = self.audio_tower(
-                    input_values.to(self.audio_tower.dtype), attention_mask=input_values_mask, **kwargs
-                )
-                mask = None
-                if input_values_mask is not None:
-                    lengths = self.audio_tower._get_feat_extract_output_lengths(input_values_mask.sum(-1))
-                    mask = _length_mask(lengths, outputs.last_hidden_state.shape[1])
-        audio_features = outputs.last_hidden_state
-        if mask is not None:
-            audio_features = audio_features * mask.unsqueeze(-1).to(audio_features.dtype)
+            audio_features, mask, outputs = encode_voices(
+                self.audio_tower, input_values, input_values_mask, input_features, input_features_mask, **kwargs
+            )
         hidden_states = self.audio_bridge(audio_features, mask)
         projected = self.audio_projector(hidden_states)
         if mask is not None:  # the projector's bias would otherwise fill the padding
@@ -241,10 +211,7 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
     def encode_audio(self, **inputs: Any) -> XEmoGPTAudioFeatures:
         """`get_audio_features`, except that a tower into which padding leaks gets each clip alone, at its length."""
         mask = inputs.get("input_values_mask")
-        config = self.config.audio_config
-        group_norm = getattr(config, "feat_extract_norm", "layer") == "group"
-        leaks = group_norm or config.model_type not in PADDING_SAFE or getattr(config, "add_adapter", False)
-        if not leaks or mask is None:
+        if not padding_leaks(self.config.audio_config) or mask is None:
             return self.get_audio_features(**inputs, return_dict=True)
         lengths = mask.sum(-1).tolist()
         clips = [
@@ -260,7 +227,7 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
         return XEmoGPTAudioFeatures(
             last_hidden_state=stack("last_hidden_state"),
             pooler_output=pooled,
-            attention_mask=_length_mask(steps, pooled.shape[1]),
+            attention_mask=length_mask(steps, pooled.shape[1]),
         )
 
     def get_video_cues(self, pixel_values_videos: torch.FloatTensor) -> XEmoGPTCueOutput:
@@ -670,45 +637,6 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
 
 def _mismatch(medium: str, num_placeholders: int | torch.Tensor, num_features: int | torch.Tensor) -> str:
     return f"{int(num_placeholders)} {medium} placeholders in input_ids, but {int(num_features)} {medium} features"
-
-
-@capture_outputs
-def _whisper(
-    tower: WhisperEncoder, features: torch.Tensor, mask: torch.Tensor | None = None, **kwargs: Any
-) -> BaseModelOutput:
-    """Whisper's encoder on clips shorter than its thirty seconds: positions cut to the clip, padding masked.
-
-    Its own forward refuses any length but thirty seconds and attends to the silence that fills them up.
-    """
-    hidden_states = features.to(tower.dtype)  # (N, mels, frames)
-    if mask is not None:  # zero padding after each convolution, so that a padded clip equals the clip alone
-        hidden_states = hidden_states * mask.unsqueeze(1).to(hidden_states.dtype)
-    hidden_states = nn.functional.gelu(tower.conv1(hidden_states))
-    if mask is not None:
-        hidden_states = hidden_states * mask.unsqueeze(1).to(hidden_states.dtype)
-    hidden_states = nn.functional.gelu(tower.conv2(hidden_states)).transpose(1, 2)  # (N, l_a, d_a)
-    num_steps = hidden_states.shape[1]
-    if num_steps > tower.max_source_positions:
-        raise ValueError(
-            f"{num_steps} audio steps exceed the Whisper encoder's {tower.max_source_positions}; cut the audio"
-        )
-    hidden_states = hidden_states + tower.embed_positions(torch.arange(num_steps, device=hidden_states.device))
-    attention_mask = create_bidirectional_mask(
-        config=tower.config, inputs_embeds=hidden_states, attention_mask=_whisper_steps(mask)
-    )
-    for layer in tower.layers:
-        hidden_states = layer(hidden_states, attention_mask, **kwargs)
-    return BaseModelOutput(last_hidden_state=tower.layer_norm(hidden_states))
-
-
-def _whisper_steps(mask: torch.Tensor | None) -> torch.BoolTensor | None:
-    """Mask of mel frames (N, frames) -> mask of audio steps (N, l_a): the second convolution has stride 2."""
-    return None if mask is None else _length_mask((mask.sum(-1) + 1) // 2, (mask.shape[1] + 1) // 2)
-
-
-def _length_mask(lengths: torch.Tensor, size: int) -> torch.BoolTensor:
-    """(N,) -> (N, size), True below each length."""
-    return torch.arange(size, device=lengths.device) < lengths.unsqueeze(-1)
 
 
 def _flatten(features: BaseModelOutputWithPooling) -> tuple[torch.Tensor, int | torch.Tensor]:

@@ -394,29 +394,7 @@ class XEmoGPTProcessor(ProcessorMixin):
         """Features of the tower's kind, padded with zeros to the longest clip, and the steps of each clip."""
         if rate is not None and rate != self.sampling_rate:
             raise ValueError(f"audio at {rate} Hz; the audio tower wants {self.sampling_rate} Hz: resample it first")
-        # The convolutions need a shortest input of 400 samples (25 ms); less is filled up with silence.
-        waveforms = [np.pad(wave, (0, max(0, 400 - len(wave)))) for wave in waveforms]
-        if self.feature_extractor.model_input_names[0] == "input_values":
-            batch = self.feature_extractor(
-                waveforms,
-                sampling_rate=self.sampling_rate,
-                padding=True,
-                return_attention_mask=True,
-                return_tensors="pt",
-            )
-            mask = batch["attention_mask"]
-            features = {"input_values": batch["input_values"], "input_values_mask": mask}
-        else:
-            mels = [  # one by one: each clip at its own length, not in thirty seconds of silence
-                self.feature_extractor(
-                    wave, sampling_rate=self.sampling_rate, padding=False, truncation=False, return_tensors="pt"
-                )["input_features"][0]
-                for wave in waveforms
-            ]
-            lengths = torch.tensor([mel.shape[1] for mel in mels])
-            padded = torch.nn.utils.rnn.pad_sequence([mel.T for mel in mels], batch_first=True).transpose(1, 2)
-            mask = (torch.arange(padded.shape[2]) < lengths.unsqueeze(1)).long()
-            features = {"input_features": padded.contiguous(), "input_features_mask": mask}
+        features, mask = extract_audio(self.feature_extractor, waveforms)
         return features, [self.audio_steps(length) for length in mask.sum(-1).tolist()]
 
     def audio_steps(self, length: int) -> int:
@@ -465,6 +443,32 @@ class XEmoGPTProcessor(ProcessorMixin):
             )
 
 
+def extract_audio(
+    feature_extractor: Any, waveforms: Sequence[np.ndarray]
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Waveforms (L,) at the tower's rate -> what the tower reads, padded with zeros to the longest, and its mask."""
+    # The convolutions need a shortest input of 400 samples (25 ms); less is filled up with silence.
+    waveforms = [np.pad(wave, (0, max(0, 400 - len(wave)))) for wave in waveforms]
+    rate = feature_extractor.sampling_rate
+    if feature_extractor.model_input_names[0] == "input_values":
+        batch = feature_extractor(
+            waveforms, sampling_rate=rate, padding=True, return_attention_mask=True, return_tensors="pt"
+        )
+        mask = batch["attention_mask"]
+        features = {"input_values": batch["input_values"], "input_values_mask": mask}
+    else:
+        batches = [  # one by one: each clip at its own length, not in thirty seconds of silence
+            feature_extractor(wave, sampling_rate=rate, padding=False, truncation=False, return_tensors="pt")
+            for wave in waveforms
+        ]
+        mels = [batch["input_features"][0] for batch in batches]  # (mels, frames) each
+        lengths = torch.tensor([mel.shape[1] for mel in mels])
+        padded = torch.nn.utils.rnn.pad_sequence([mel.T for mel in mels], batch_first=True).transpose(1, 2)
+        mask = (torch.arange(padded.shape[2]) < lengths.unsqueeze(1)).long()
+        features = {"input_features": padded.contiguous(), "input_features_mask": mask}
+    return features, mask
+
+
 def _is_path(value: Any) -> bool:
     return isinstance(value, (str, os.PathLike))
 
@@ -489,4 +493,4 @@ def _list_of_videos(videos: Any) -> list[Any]:
     return flat
 
 
-__all__ = ["XEmoGPTProcessor", "XEmoGPTVideoProcessor"]
+__all__ = ["XEmoGPTProcessor", "XEmoGPTVideoProcessor", "extract_audio"]

@@ -24,6 +24,7 @@ if __name__ == "__main__":
                 "*.json",
                 "*.jinja",
                 "recipes/**/*.yaml",
+                "recipes/*.sh",
                 "eval/*.json",
                 "eval/*.jinja",
                 "eval/benchmarks/*.yaml",

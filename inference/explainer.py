@@ -18,10 +18,10 @@ from transformers import AutoModelForMultimodalLM, AutoProcessor, BatchFeature, 
 
 from xemogpt.data.cues import split_cues
 from xemogpt.data.jsonl import one_line
+from xemogpt.data.media import decode_media
 from xemogpt.hub.compose import torch_dtype
 from xemogpt.inference.clips import Clip
 from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejection, shown
-from xemogpt.media_xemogpt import load_audio, load_video
 
 TINY = "xemogpt-tiny"
 TOKEN_KEYS = ("input_ids", "attention_mask", "mm_token_type_ids")  # padded on the left, all else on the right
@@ -213,12 +213,7 @@ class Explainer:
         messages = self.processor.conversation(
             clip.video, clip.audio, clip.subtitle, question.text, question.task, question.language, clip.sampling_rate
         )
-        for block in messages[0]["content"]:  # decoded here, outside the lock that the template needs
-            if block["type"] == "video" and "path" in block:
-                block["video"] = load_video(block.pop("path"), self.processor.num_frames).frames
-            elif block["type"] == "audio" and "path" in block:
-                rate = block["sampling_rate"] = self.processor.sampling_rate
-                block["audio"] = load_audio(block.pop("path"), rate, self.processor.max_audio_seconds)
+        decode_media(messages, self.processor)  # here, outside the lock that the template needs
         with self._tokenizer_lock:
             return self.processor.apply_chat_template(
                 [messages], tokenize=True, return_dict=True, return_tensors="pt", add_generation_prompt=True

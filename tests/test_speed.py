@@ -57,7 +57,8 @@ def test_what_is_written(folder: Path, tmp_path: Path) -> None:
         assert min(run["limits"].values()) > 0
         assert run["peak_bytes"] > run["bounds"]["peak"]["bytes"] > 0
         assert run["check"]["equal_tokens"] == run["check"]["tokens"] == 8 * run["batch"]
-        assert run["check"]["largest_logit_difference"] <= 0.02 * run["check"]["logit_std"]
+        # a few units in the last place of bfloat16, where logits reach four times their deviation
+        assert run["check"]["largest_logit_difference"] <= 0.05 * run["check"]["logit_std"]
     once, twice = result["runs"][:2]  # a batch of two: twice the work, the weights read once
     for part in PARTS:
         assert twice["bounds"][part]["flop"] == 2 * once["bounds"][part]["flop"]

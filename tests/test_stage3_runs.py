@@ -1,0 +1,128 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""Whole runs of stage 3 by the command: killed and started again, on two processes, and against a recorded course.
+
+`python tests/test_stage3_runs.py` records that course anew, in tests/regression/stage3.json.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+from tiny_corpus import rows, write_manifest
+from tiny_model import make_tiny_model
+
+RECIPE = Path(__file__).parents[1] / "recipes/tiny/stage3.yaml"
+RECORD = Path(__file__).parent / "regression/stage3.json"
+SMALL = {"lora_r": 4, "eval_data": [], "eval_strategy": "no", "load_best_model_at_end": False, "logging_steps": 1}
+
+
+def make_place(folder: Path) -> Path:
+    """A model, whose audio bridge has dropout, and a manifest."""
+    make_tiny_model(folder / "model")
+    write_manifest(folder / "train.jsonl", rows(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_place(tmp_path_factory.mktemp("runs"))
+
+
+def command(place: Path, out: Path, processes: int = 1, **settings: Any) -> list[str]:
+    """`xemogpt train stage3` by the tiny recipe, with other data, model and `settings`."""
+    given = {"model": str(place / "model"), "data": [{"manifest": str(place / "train.jsonl")}], "output_dir": str(out)}
+    given |= SMALL | {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 1} | settings
+    start = ["torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", "29533", "-m", "xemogpt"]
+    sets = [part for key, value in given.items() for part in ("--set", f"{key}={json.dumps(value)}")]
+    module = ["xemogpt"] if processes == 1 else start
+    return [sys.executable, "-m", *module, "train", "stage3", "--config", str(RECIPE), *sets]
+
+
+def train(place: Path, out: Path, processes: int = 1, **settings: Any) -> dict[str, list[float]]:
+    """Losses and norms of gradients of a run."""
+    done = subprocess.run(command(place, out, processes, **settings), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    return course(out)
+
+
+def course(out: Path) -> dict[str, list[float]]:
+    history = [
+        entry for entry in json.loads((out / "trainer_state.json").read_text())["log_history"] if "loss" in entry
+    ]
+    return {name: [entry[name] for entry in history] for name in ("loss", "grad_norm")}
+
+
+@pytest.mark.slow
+def test_killed_run_goes_on_as_if_nothing_had_happened(place: Path, tmp_path: Path) -> None:
+    settings = {"max_steps": 10, "save_steps": 2, "save_total_limit": None}
+    whole = train(place, tmp_path / "whole", **settings)
+    out = tmp_path / "killed"
+    process = subprocess.Popen(command(place, out, **settings), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not (out / "checkpoint-4/complete.json").exists():  # an epoch has 7 steps
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "adapter_model.safetensors").exists()
+    assert train(place, out, **settings) == whole
+    weights, again = (load_file(folder / "adapter_model.safetensors") for folder in (tmp_path / "whole", out))
+    assert weights.keys() == again.keys()
+    assert all((weights[name] == again[name]).all() for name in weights)  # bit-equal
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_result_of_one(tmp_path: Path) -> None:
+    place = make_place(tmp_path)
+    described = json.loads((place / "model/config.json").read_text())
+    for name in ("attention_dropout", "hidden_dropout", "activation_dropout"):  # drawn by each process for itself
+        described["audio_bridge_config"][name] = 0.0
+    (place / "model/config.json").write_text(json.dumps(described))
+    settings = {"max_steps": 4, "lora_dropout": 0.0, "save_strategy": "no", "max_grad_norm": 0.0}
+    one = train(place, tmp_path / "one", per_device_train_batch_size=4, **settings)
+    two = train(place, tmp_path / "two", processes=2, per_device_train_batch_size=2, **settings)
+    for name in ("loss", "grad_norm"):
+        assert two[name] == pytest.approx(one[name], rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("id", "kind"), [("c", "visual"), ("d", "audio")])
+def test_two_processes_train_on_a_single_modality(place: Path, tmp_path: Path, id: str, kind: str) -> None:
+    """One branch has no part in the loss of any process: DDP must not wait for its gradients."""
+    (only,) = (row for row in rows(place) if row["id"] == id)
+    manifest = write_manifest(tmp_path / "only.jsonl", [only | {"id": f"{id}{number}"} for number in range(8)])
+    settings = {"data": [{"manifest": str(manifest)}], "kinds": [kind], "max_steps": 2, "save_strategy": "no"}
+    found = train(place, tmp_path / "out", processes=2, **settings)
+    assert len(found["loss"]) == 2
+    assert all(norm > 0 for norm in found["grad_norm"])
+
+
+def recorded_run(place: Path, out: Path) -> dict[str, list[float]]:
+    return train(place, out, max_steps=20, per_device_train_batch_size=4, save_strategy="no")
+
+
+@pytest.mark.slow
+def test_course_is_as_recorded(place: Path, tmp_path: Path) -> None:
+    record = json.loads(RECORD.read_text())
+    found = recorded_run(place, tmp_path)
+    assert len(found["loss"]) == 20
+    assert found["loss"][-1] < found["loss"][0]
+    for name in ("loss", "grad_norm"):
+        assert found[name] == pytest.approx(record[name], rel=1e-2)
+
+
+if __name__ == "__main__":
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    with tempfile.TemporaryDirectory() as scratch:
+        made = recorded_run(make_place(Path(scratch)), Path(scratch) / "out")
+    RECORD.write_text(json.dumps(made, indent=1) + "\n")

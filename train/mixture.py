@@ -1,0 +1,158 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""Mixtures of data sets with weights, and the check that every clip can be read before training begins."""
+
+import hashlib
+import json
+import os
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import Sampler
+from tqdm import tqdm
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from xemogpt.data.jsonl import JsonLines, one_line
+from xemogpt.data.sample import EmotionSample, read_manifest
+
+
+@dataclass
+class Mixture:
+    """The samples of several manifests, in order, and how often each manifest is taken in an epoch."""
+
+    samples: list[EmotionSample] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)  # of each sample
+
+
+def read_mixture(entries: Sequence[dict[str, Any]], forbidden_splits: Sequence[str] = ("test",)) -> Mixture:
+    """The samples of `[{"manifest": PATH, "weight": 1.0}, ...]`.
+
+    Raises:
+        ValueError: an entry with other keys, a weight that is not positive, an id in two manifests, or samples of a
+            split that may not be used (by the beginning of its name: `test` stands for `test_identity`, too).
+        OSError: a manifest cannot be read.
+    """
+    mixture = Mixture()
+    seen: dict[str, str] = {}
+    for entry in entries:
+        if not isinstance(entry, dict) or set(entry) - {"manifest", "weight"} or "manifest" not in entry:
+            raise ValueError(f"an entry of a mixture is {{manifest: PATH, weight: 1.0}}, not {entry!r}")
+        path, weight = entry["manifest"], entry.get("weight", 1.0)
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < float("inf"):
+            raise ValueError(f"{path}: the weight must be a positive number, not {weight!r}")
+        for sample in read_manifest(path):
+            if sample.id in seen:
+                raise ValueError(f"{path}: id {sample.id!r} is in {seen[sample.id]} already")
+            if any((sample.split or "").startswith(split) for split in forbidden_splits):
+                raise ValueError(f"{path}: {sample.id} is of split {sample.split!r}, which must not be used here")
+            seen[sample.id] = os.fspath(path)
+            mixture.samples.append(sample)
+            mixture.weights.append(float(weight))
+    return mixture
+
+
+def epoch_rows(rows_of: Sequence[Sequence[Any]], weights: Sequence[float], seed: int) -> list[Any]:
+    """The rows of an epoch: those of a sample of weight 2.5 twice, and a third time for half of such samples.
+
+    Drawn once, by `seed`: every epoch has the same rows, in an order of its own. So a resumed run has them too.
+    """
+    draw = random.Random(seed)
+    chosen = []
+    for rows, weight in zip(rows_of, weights, strict=True):
+        times = int(weight) + (draw.random() < weight % 1)
+        chosen += [row for _ in range(times) for row in rows]
+    return chosen
+
+
+class EpochSampler(Sampler[int]):
+    """The order of an epoch, drawn from `seed` and the epoch alone and not from the state of a generator.
+
+    Args:
+        count: of rows. lengths: of the rows, to put rows of like length into the same `batch`; None for no grouping.
+        batch: rows of one optimizer step, of all processes together.
+    """
+
+    def __init__(self, count: int, seed: int, lengths: Sequence[int] | None = None, batch: int = 1):
+        self.count, self.seed, self.lengths, self.batch, self.epoch = count, seed, lengths, batch, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch that is iterated next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        draw = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        if self.lengths is None:
+            return iter(torch.randperm(self.count, generator=draw).tolist())
+        return iter(get_length_grouped_indices(self.lengths, self.batch, generator=draw))
+
+
+class Checked(NamedTuple):
+    """What became of reading a clip: its length in tokens, or the reason why it is of no use."""
+
+    length: int
+    reason: str | None
+
+
+def check_clips(
+    samples: Iterable[EmotionSample],
+    read: Callable[[EmotionSample], int],
+    output_dir: str | os.PathLike,
+    settings: Any = None,
+    workers: int = 4,
+) -> dict[str, Checked]:
+    """Reads every clip once, before training. Those that cannot be read are listed in `rejects.jsonl` in `output_dir`.
+
+    What was read is noted in `checked.jsonl` there: a second run looks only at samples that are new or have changed.
+
+    Args:
+        read: reads a sample as training will, and gives its length; a ValueError or OSError is the reason.
+        settings: whatever else the outcome depends on.
+        workers: threads; decoding leaves Python's lock.
+    """
+    folder = Path(output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    with JsonLines(folder / "checked.jsonl", "state", first="id") as notes:
+        known = {row["id"]: row for row in notes.rows}
+        every = [(each, _state(each, settings)) for each in samples]
+        todo = [(each, state) for each, state in every if known.get(each.id, {}).get("state") != state]
+
+        def check(sample: EmotionSample) -> Checked:
+            try:
+                return Checked(read(sample), None)
+            except (ValueError, OSError) as error:
+                return Checked(0, one_line(error))
+
+        with ThreadPoolExecutor(max(1, workers), thread_name_prefix="check") as pool:
+            found = pool.map(check, [each for each, _ in todo])
+            bar = tqdm(zip(todo, found, strict=True), total=len(todo), unit="clip", desc="check", disable=None)
+            for (sample, state), checked in bar:
+                row = {"id": sample.id, "state": state, **checked._asdict()}
+                notes.append(row)
+                known[sample.id] = row
+    results = {each.id: Checked(known[each.id]["length"], known[each.id]["reason"]) for each, _ in every}
+    refused = {id: checked.reason for id, checked in sorted(results.items()) if checked.reason is not None}
+    rejects = folder / "rejects.jsonl"
+    if refused or rejects.exists():
+        with JsonLines(rejects, "reason", first="id") as file:
+            file.rewrite([{"id": id, "reason": reason} for id, reason in refused.items()])
+    return results
+
+
+def _state(sample: EmotionSample, settings: Any) -> list[Any]:
+    """What tells whether a sample is as it was: its row, and size and time of its files, None for a missing one."""
+    text = json.dumps([sample.to_row(), settings], sort_keys=True, default=str)
+    found: list[Any] = [hashlib.sha256(text.encode()).hexdigest()[:16]]
+    for path in filter(None, (sample.video, sample.audio)):
+        try:
+            status = os.stat(path)
+            found.append([path, status.st_size, status.st_mtime_ns])
+        except OSError:
+            found.append([path, None, None])
+    return found

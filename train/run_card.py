@@ -1,0 +1,85 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""The model card of a training run, written from the run itself: data, settings, losses, versions."""
+
+import dataclasses
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+SETTINGS = (
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "weight_decay",
+    "optim",
+    "num_train_epochs",
+    "max_steps",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "bf16",
+    "seed",
+)
+
+
+def write_run_card(
+    folder: Path, stage: str, arguments: Any, training: Any, state: Any, metrics: dict[str, float], rows: int
+) -> Path:
+    """Writes `folder/README.md`. Paths are told by their last part only: a card travels.
+
+    Args:
+        stage: such as `stage 3`. arguments: the stage's dataclass. training: the Trainer's. state: `TrainerState`.
+        metrics: of the last evaluation. rows: training examples of an epoch.
+    """
+    own = {name: _shown(value) for name, value in dataclasses.asdict(arguments).items()}
+    settings = {name: getattr(training, name) for name in SETTINGS if hasattr(training, name)}
+    settings["processes"] = training.world_size
+    losses = [entry for entry in state.log_history if "loss" in entry]
+    course = [losses[int(index * (len(losses) - 1) / 9)] for index in range(10)] if len(losses) > 10 else losses
+    figures = {name: f"{value:.4g}" for name, value in metrics.items() if isinstance(value, (int, float))}
+    base = own.get("model")
+    text = "\n".join(
+        [
+            "---",
+            "library_name: peft",
+            "license: other",
+            "license_name: as-its-backbones",
+            "license_link: https://arxiv.org/abs/2602.05496",
+            "pipeline_tag: video-text-to-text",
+            "tags: [xemogpt, emotion-recognition, explainable, multimodal]",
+            "---",
+            "",
+            f"# XEmoGPT, {stage}",
+            "",
+            f"Trained from `{base}` for {state.global_step} steps ({state.epoch or 0:.2f} epochs of {rows} examples). "
+            "It names what a face and a voice show, not what a person feels; not for judging real people.",
+            "",
+            *_table("setting", own | settings),
+            "",
+            *_table("step", {entry["step"]: f"{entry['loss']:.4f}" for entry in course}, "training loss"),
+            *(["", *_table("evaluation", figures)] if figures else []),
+            "",
+            "Versions: "
+            + ", ".join(
+                [f"python {platform.python_version()}"]
+                + [f"{name} {version(name)}" for name in ("torch", "transformers", "trl", "peft")]
+            ),
+            "",
+        ]
+    )
+    path = folder / "README.md"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _table(first: str, rows: dict[Any, Any], second: str = "value") -> list[str]:
+    return [f"| {first} | {second} |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())]
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _shown(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_shown(inner) for inner in value]
+    return Path(value).name if isinstance(value, str) and os.sep in value and Path(value).exists() else value

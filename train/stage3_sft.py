@@ -1,0 +1,288 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""Stage 3: instruction tuning (section III-D). Both bridges and projectors, and LoRA on the LLM; towers are frozen.
+
+    xemogpt train stage3 --config recipes/tiny/stage3.yaml
+    accelerate launch --config_file recipes/accelerate/ddp.yaml -m xemogpt train stage3 \
+        --config recipes/xemogpt-4b/stage3.yaml
+
+The loss is next-token prediction on the answer only; each sample's kind of instruction says which branch it may train
+(`xemogpt.train.instructions`), and the model's gate keeps every gradient out of the other.
+"""
+
+import dataclasses
+import logging
+import os
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from xemogpt.data.media import decode_media
+from xemogpt.train.checkpoints import last_whole_checkpoint
+from xemogpt.train.collator import InstructionCollator
+from xemogpt.train.instructions import GATES, Instruction, count_kinds, instructions
+from xemogpt.train.mixture import Checked, Mixture, check_clips, epoch_rows, read_mixture
+
+logger = logging.getLogger(__name__)
+
+WHOLE_PARTS = ("video_bridge", "audio_bridge", "video_projector", "audio_projector")
+LANGUAGE_MODEL = r"model\.language_model\."
+
+
+@dataclass
+class Arguments:
+    """Settings of stage 3 beside those of TRL's `SFTConfig`."""
+
+    model: str = field(default="tiny", metadata={"help": "folder or Hub id; `tiny` is the embedded default"})
+    model_dtype: str = field(default="float32", metadata={"help": "of the frozen weights; trained ones are float32"})
+    video_bridge: str | None = field(default=None, metadata={"help": "cue encoder folder of stage 1"})
+    audio_bridge: str | None = field(default=None, metadata={"help": "cue encoder folder of stage 2"})
+    data: list[dict[str, Any]] = field(default_factory=list, metadata={"help": "[{manifest: PATH, weight: 1.0}, ...]"})
+    eval_data: list[dict[str, Any]] = field(default_factory=list, metadata={"help": "likewise, for validation"})
+    kinds: list[str] = field(
+        default_factory=lambda: ["reason", "visual", "audio"], metadata={"help": f"of {', '.join(GATES)}"}
+    )
+    languages: list[str] = field(default_factory=lambda: ["en"], metadata={"help": "of en, zh"})
+    gating: bool = field(default=True, metadata={"help": "false lets every sample train both branches (ablation)"})
+    lora_r: int = field(default=16, metadata={"help": "rank"})
+    lora_alpha: int = field(default=16, metadata={"help": "scale times rank"})
+    lora_dropout: float = field(default=0.05, metadata={"help": "on LoRA's input"})
+    lora_targets: list[str] = field(
+        default_factory=lambda: ["q_proj", "k_proj", "v_proj"], metadata={"help": "names of linear layers of the LLM"}
+    )
+    check: bool = field(default=True, metadata={"help": "read every clip once before training"})
+    max_rejects: float = field(default=0.1, metadata={"help": "stop where a larger share of the clips is of no use"})
+
+
+def main(arguments: Arguments, training: Any, dry_run: bool = False) -> None:
+    """Trains an adapter and saves it into `training.output_dir`; called again after a kill it goes on.
+
+    Args:
+        training: a `trl.SFTConfig`. dry_run: check and report everything, train nothing.
+    """
+    _check(arguments, training)
+    from transformers import set_seed
+
+    set_seed(training.seed)
+    mixtures = [read_mixture(arguments.data), read_mixture(arguments.eval_data)]
+    if not mixtures[0].samples:
+        raise ValueError("data names no manifest, or an empty one: set data: [{manifest: PATH}]")
+    shared = {each.id for each in mixtures[0].samples} & {each.id for each in mixtures[1].samples}
+    if shared:
+        raise ValueError(f"{len(shared)} samples are both in data and eval_data, as {min(shared)}")
+    if dry_run:
+        from xemogpt.train.dry_run import report
+
+        sys.stdout.write(report(arguments, training, mixtures))
+        return
+    model, processor = load(arguments)
+    collator = InstructionCollator(processor, arguments.gating)
+    train, evaluation = (
+        rows(mixture, arguments, training, collator, name)
+        for mixture, name in zip(mixtures, ("data", "eval_data"), strict=True)
+    )
+    _trainer(arguments, training, adapt(model, arguments), processor, collator, train, evaluation)
+
+
+def _check(arguments: Arguments, training: Any) -> None:
+    """What the settings rule out, and what stage 3 needs of TRL's."""
+    if unknown := set(arguments.kinds) - set(GATES):
+        raise ValueError(f"kinds: unknown {', '.join(sorted(unknown))}; choose from {', '.join(GATES)}")
+    if unknown := set(arguments.languages) - {"en", "zh"}:
+        raise ValueError(f"languages: unknown {', '.join(sorted(unknown))}; choose from en, zh")
+    if not arguments.kinds or not arguments.languages:
+        raise ValueError("kinds and languages must name at least one each")
+    if training.packing or training.padding_free:
+        raise ValueError(
+            "packing and padding_free are not possible: media and gates belong to the rows of a batch; use "
+            "train_sampling_strategy: group_by_length to save padding"
+        )
+    if arguments.model_dtype != "float32" and not (training.bf16 or training.fp16):
+        raise ValueError(
+            f"model_dtype {arguments.model_dtype} with float32 trained weights needs autocast: set bf16: true"
+        )
+    if training.load_best_model_at_end and not arguments.eval_data:
+        raise ValueError("load_best_model_at_end needs eval_data, a validation split")
+    training.remove_unused_columns = False
+    training.max_length = None
+    training.dataset_kwargs = {**(training.dataset_kwargs or {}), "skip_prepare_dataset": True}
+
+
+def load(arguments: Arguments) -> tuple[Any, Any]:
+    """The model, with the bridges of stages 1 and 2 put in, and its processor."""
+    from transformers import AutoProcessor
+
+    from xemogpt.hub.compose import torch_dtype
+    from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
+
+    source = model_folder(arguments.model)
+    dtype = torch_dtype(arguments.model_dtype)
+    model = XEmoGPTForConditionalGeneration.from_pretrained(source, dtype=dtype)
+    processor = AutoProcessor.from_pretrained(source, trust_remote_code=True)
+    for folder, media in ((arguments.video_bridge, "video"), (arguments.audio_bridge, "audio")):
+        if folder is not None:
+            install_bridge(model, folder, media)
+    return model, processor
+
+
+def model_folder(name: str) -> str:
+    """What transformers loads by a recipe's `model`."""
+    if name != "tiny":
+        return os.path.expanduser(name)
+    from xemogpt.hub.tiny import tiny_path
+
+    return str(tiny_path())
+
+
+def install_bridge(model: Any, folder: str, media: str) -> None:
+    """Puts the bridge and cue head that stage 1 or 2 has left in `folder` into `model`; strict.
+
+    Raises:
+        ValueError: it is an encoder of the other medium, of another tower, or of another shape.
+    """
+    from xemogpt.alignment_xemogpt import XEmoGPTAudioCueEncoder, XEmoGPTVideoCueEncoder
+    from xemogpt.train.alignment_handover import install
+
+    encoder = {"video": XEmoGPTVideoCueEncoder, "audio": XEmoGPTAudioCueEncoder}[media]
+    found = encoder.config_class.get_config_dict(folder)[0].get("model_type")
+    if found != encoder.config_class.model_type:
+        raise ValueError(f"{media}_bridge: {folder} holds a {found!r}, not a {encoder.config_class.model_type!r}")
+    install(encoder.from_pretrained(folder, dtype=torch.float32), model)
+
+
+def adapt(model: Any, arguments: Arguments) -> Any:
+    """The PEFT model: LoRA on the LLM's declared layers, bridges and projectors trained whole, in float32.
+
+    Raises:
+        ValueError: the targets fit no linear layer of the LLM.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    inside = [name for name in names if name.startswith("model.language_model.")]
+    for target in arguments.lora_targets:
+        if not any(name.endswith(f".{target}") for name in inside):
+            known = sorted({name.rpartition(".")[2] for name in inside})
+            elsewhere = next((name for name in names if name.endswith(target)), None)
+            hint = f" (there is {elsewhere}, but only the LLM gets LoRA)" if elsewhere else ""
+            raise ValueError(f"lora_targets: the LLM has no linear layer {target!r}{hint}; it has {', '.join(known)}")
+    config = LoraConfig(
+        r=arguments.lora_r,
+        lora_alpha=arguments.lora_alpha,
+        lora_dropout=arguments.lora_dropout,
+        # The full path: a bare name would also fit the towers and the bridges.
+        target_modules=rf"{LANGUAGE_MODEL}.*\.({'|'.join(arguments.lora_targets)})",
+        modules_to_save=list(WHOLE_PARTS),
+        task_type="CAUSAL_LM",
+    )
+    adapted = get_peft_model(model, config)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
+            parameter.data = parameter.data.float()
+    return adapted
+
+
+DECLARED = ("*lora_A*", "*lora_B*", *(f"*{part}.modules_to_save*" for part in WHOLE_PARTS))
+
+
+def questions(mixture: Mixture, arguments: Arguments) -> list[list[Instruction]]:
+    """The instructions of each sample of a mixture."""
+    return [list(instructions(each, arguments.kinds, arguments.languages)) for each in mixture.samples]
+
+
+def rows(mixture: Mixture, arguments: Arguments, training: Any, collator: InstructionCollator, name: str) -> Any:
+    """The instructions of a mixture as a `datasets.Dataset`, without those that cannot be used.
+
+    Raises:
+        ValueError: more clips than `max_rejects` are of no use; all are listed in rejects.jsonl.
+    """
+    import datasets
+
+    if not mixture.samples:
+        return None
+    asked = dict(zip((each.id for each in mixture.samples), questions(mixture, arguments), strict=True))
+
+    lock = threading.Lock()
+
+    def read(sample: Any) -> int:
+        if not asked[sample.id]:
+            raise ValueError(f"has no answer of the kinds {', '.join(arguments.kinds)}: it needs a text or cues")
+        longest = _row(max(asked[sample.id], key=lambda each: len(each.answer)))
+        conversation = collator.conversation(longest)
+        decode_media(conversation, collator.processor)
+        with lock:  # tokenizers refuse to be used by two threads at once
+            return collator.tensors([longest], [conversation])["input_ids"].shape[1]
+
+    checked: dict[str, Checked] = {}
+    if arguments.check:
+        folder = Path(training.output_dir, f"check-{name}")
+        workers = max(2, training.dataloader_num_workers)
+        with training.main_process_first(desc="check clips"):
+            checked = check_clips(mixture.samples, read, folder, [arguments.kinds, arguments.languages], workers)
+        _report(checked, name, folder / "rejects.jsonl", arguments.max_rejects)
+    usable = [[] if id in checked and checked[id].reason else each for id, each in asked.items()]
+    chosen = epoch_rows(usable, mixture.weights if name == "data" else [1.0] * len(usable), training.seed)
+    if not chosen:
+        raise ValueError(f"{name}: no sample is left to use")
+    logger.info("%s: %d instructions %s", name, len(chosen), count_kinds(chosen))
+
+    def length(instruction: Instruction) -> int:
+        """In tokens, or so; clips that were not read count by their answers alone."""
+        id = instruction.id.rpartition("#")[0]
+        return (checked[id].length if id in checked else 0) + len(instruction.answer) // 4
+
+    return datasets.Dataset.from_list([_row(each) | {"length": length(each)} for each in chosen])
+
+
+def _report(checked: dict[str, Checked], name: str, where: Path, allowed: float) -> None:
+    """Says how many clips are of no use; raises ValueError where these are too many."""
+    refused = {id: each.reason for id, each in checked.items() if each.reason is not None}
+    if not refused:
+        return
+    share, first = len(refused) / len(checked), next(iter(refused.items()))
+    text = f"{len(refused)} of {len(checked)} clips of {name} are of no use ({first[0]}: {first[1]} ...), see {where}"
+    if share > allowed:
+        raise ValueError(f"{text}: {share:.0%} is more than max_rejects {allowed:.0%} allows")
+    logger.warning("%s; they are left out", text)
+
+
+def _row(instruction: Instruction) -> dict[str, Any]:
+    return {key: getattr(instruction, key) for key in InstructionCollator.KEYS}
+
+
+def _trainer(
+    arguments: Arguments, training: Any, model: Any, processor: Any, collator: Any, train: Any, evaluation: Any
+) -> None:
+    """Trains, resumes where a run was killed, and writes the result with its card."""
+    from trl import SFTTrainer
+
+    from xemogpt.train.run_card import write_run_card
+    from xemogpt.train.trainer import CheckedTrainer
+
+    class Stage3Trainer(CheckedTrainer, SFTTrainer):
+        """TRL's trainer with our checks; its model card of a checkpoint is replaced by that of the run."""
+
+        def create_model_card(self, *args: Any, **kwargs: Any) -> None: ...
+
+    trainer = Stage3Trainer(
+        model=model,
+        args=training,
+        train_dataset=train,
+        eval_dataset=evaluation,
+        data_collator=collator,
+        processing_class=processor,
+        declared=DECLARED,
+        settings=dataclasses.asdict(arguments),
+    )
+    resume = training.resume_from_checkpoint or last_whole_checkpoint(training.output_dir)
+    trainer.train(resume_from_checkpoint=resume)
+    trainer.check_losses()
+    metrics = trainer.evaluate() if evaluation is not None else {}
+    trainer.save_model(training.output_dir)
+    if trainer.is_world_process_zero():
+        trainer.state.save_to_json(os.path.join(training.output_dir, "trainer_state.json"))
+        write_run_card(Path(training.output_dir), "stage 3", arguments, training, trainer.state, metrics, len(train))
