@@ -94,6 +94,7 @@ def _register_probe(command: Command) -> None:
     add("--fold", type=int, metavar="K", help="of a benchmark that has folds")
     add("--model", required=True, metavar="ID|DIR", help="a cue encoder, or a model in the manner of CLIP or CLAP")
     add("--modality", choices=MODALITIES, help="default: what the model has")
+    add("--without-bridge", action="store_true", help="of a cue encoder: its tower and head alone")
     add("--prompts", metavar="FILE.yaml", help="label: [prompts]; default: a few of our own for each label")
     add("--frames", type=int, default=16, metavar="N", help="of a clip (default: %(default)s)")
     add("--batch-size", type=int, default=16, metavar="N", help="clips at a time (default: %(default)s)")
@@ -231,12 +232,14 @@ def run_probe(args: argparse.Namespace) -> int:
 
     benchmark = load_benchmark(args.benchmark)
     items = present(benchmark, benchmark.read(args.root, args.fold), args.allow_missing)
-    encoder = load_encoder(args.model, args.modality, args.frames, args.device, args.trust_remote_code)
+    bridge = not args.without_bridge
+    encoder = load_encoder(args.model, args.modality, args.frames, args.device, args.trust_remote_code, bridge)
     prompts = read_prompts(args.prompts, benchmark, encoder.modality)
     result = probe(encoder, items, prompts, batch_size=args.batch_size)
-    out = Path(args.out) / f"{result_name(args.model, benchmark.name, args.fold)}--probe.json"
+    part = "" if bridge else "-without-bridge"
+    out = Path(args.out) / f"{result_name(args.model, benchmark.name, args.fold)}--probe{part}.json"
     about = {
-        "model": encoder.name,
+        "model": encoder.name + part,
         "benchmark": benchmark.name,
         "task_version": benchmark.version,
         "fold": args.fold,

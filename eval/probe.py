@@ -7,7 +7,7 @@ of the highest cosine. The tower alone is CLIP itself (or CLAP), frames averaged
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -72,9 +72,16 @@ def read_prompts(path: str | None, benchmark: Benchmark, modality: str) -> dict[
 
 
 def load_encoder(
-    model: str, modality: str | None = None, frames: int = 16, device: str | None = None, trust: bool | None = None
+    model: str,
+    modality: str | None = None,
+    frames: int = 16,
+    device: str | None = None,
+    trust: bool | None = None,
+    bridge: bool = True,
 ) -> Encoder:
     """A cue encoder, or any model of transformers with text features and image or audio features.
+
+    Without its `bridge`, the head of a cue encoder gets what its tower says.
 
     Raises:
         ValueError: it has no such features, or not of that modality; a Hub model's code that was not allowed.
@@ -84,16 +91,25 @@ def load_encoder(
     allowed = Path(model).is_dir() if trust is None else trust
     loaded = AutoModel.from_pretrained(model, trust_remote_code=allowed)
     processor = AutoProcessor.from_pretrained(model, trust_remote_code=allowed)
-    return ZeroShot(shown_name(model), loaded, processor, modality, frames, device)
+    return ZeroShot(shown_name(model), loaded, processor, modality, frames, device, bridge)
 
 
 class ZeroShot:
     """Any model with get_text_features and one of get_video_features, get_image_features, get_audio_features."""
 
     def __init__(
-        self, name: str, model: Any, processor: Any, modality: str | None, frames: int = 16, device: str | None = None
+        self,
+        name: str,
+        model: Any,
+        processor: Any,
+        modality: str | None,
+        frames: int = 16,
+        device: str | None = None,
+        bridge: bool = True,
     ):
-        self.name, self.processor, self.frames = name, processor, frames
+        self.name, self.processor, self.frames, self.bridge = name, processor, frames, bridge
+        if not bridge and not hasattr(model, "bridge"):
+            raise ValueError(f"{name}: is no cue encoder, so it has no bridge to leave out")
         has = [kind for kind in ("video", "image", "audio") if hasattr(model, f"get_{kind}_features")]
         if not has or not hasattr(model, "get_text_features"):
             raise ValueError(f"{name}: has no text features, or neither video, image nor audio features to compare")
@@ -110,7 +126,7 @@ class ZeroShot:
             return self._audio(items)
         if self.kind == "video":
             videos = [self._video(item) for item in items]
-            return self._unit(self.model.get_video_features(**self._moved(self.processor(videos=videos))))
+            return self._embed(self.model.get_video_features, self._moved(self.processor(videos=videos)))
         from xemogpt.media_xemogpt import load_video
 
         rows = []
@@ -140,7 +156,13 @@ class ZeroShot:
             most = getattr(extractor, "nb_max_samples", None)
             each = [self._moved(extractor(x[:most], sampling_rate=rate, return_tensors="pt")) for x in sounds]
             inputs = {key: torch.cat([row[key] for row in each]) for key in each[0]}
-        return self._unit(self.model.get_audio_features(**inputs))
+        return self._embed(self.model.get_audio_features, inputs)
+
+    def _embed(self, features: Callable[..., Any], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        if self.bridge:
+            return self._unit(features(**inputs))
+        hidden, mask = self.model.get_tower_features(**inputs)
+        return self._unit(self.model.head(hidden) if mask is None else self.model.head(hidden, mask))
 
     def _video(self, item: Item) -> Path:
         if item.video is None:

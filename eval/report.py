@@ -131,7 +131,8 @@ def _confusion(result: Mapping[str, Any]) -> dict[str, Any]:
         if total:
             cells = [{"count": count, "share": round(count / total, 3)} for count in counts]
             rows.append({"label": label, "cells": cells, "total": total})
-    return {"model": result["model"], "labels": scored["labels"], "rows": rows}
+    predicted = [sum(column) for column in zip(*scored["confusion"], strict=True)]
+    return {"model": result["model"], "labels": scored["labels"], "rows": rows, "predicted": predicted}
 
 
 def _densities(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from small_clips import bad_clips, good_clips
+from tiny_cue_encoder import make_audio_encoder, make_video_encoder
 from tiny_model import tiny_tokenizer
 from transformers import (
     ClapConfig,
@@ -22,7 +23,7 @@ from transformers import (
 
 from xemogpt.cli import main
 from xemogpt.eval.benchmark import Item, load_benchmark
-from xemogpt.eval.probe import ZeroShot, label_vectors, probe, read_prompts
+from xemogpt.eval.probe import ZeroShot, label_vectors, load_encoder, probe, read_prompts
 from xemogpt.eval.records import Record
 
 TEXT = {
@@ -121,19 +122,56 @@ def test_clip_and_clap_probe_from_the_command_line(tmp_path: Path, capsys: pytes
     assert result["modalities"] == ["audio"]
     assert sorted(result["coverage"]["rejected"]) == ["c", "d"]  # c is silent
     assert "UAR" in capsys.readouterr().out
+    cues = [*command, "--model", str(make_video_encoder(tmp_path / "vecb"))]
+    assert main(cues) == 1
+    assert main([*cues, "--without-bridge"]) == 1
+    for name in ("vecb--mer2023--probe", "vecb--mer2023--probe-without-bridge"):
+        result = json.loads((tmp_path / "results" / f"{name}.json").read_text())
+        assert (result["modalities"], result["scores"]["recognition"]["n"]) == (["visual"], 3)
+        assert str(tmp_path) not in json.dumps(result)
 
 
 def test_a_batch_is_its_clips(tmp_path: Path) -> None:
     clips = good_clips(tmp_path / "clips")
     for folder, build in (("clip", tiny_clip), ("clap", tiny_clap)):
-        from xemogpt.eval.probe import load_encoder
-
         encoder = load_encoder(str(build(tmp_path / folder)), frames=3)
         items = [Item(Record(path.stem), path, None) for path in (clips[0], clips[1], clips[4])]
         together = encoder.media(items)
         assert torch.allclose(together, torch.cat([encoder.media([each]) for each in items]), atol=1e-5)
         assert together.norm(dim=-1).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
         assert (together[0] - together[1]).abs().max() > 1e-4  # it does look at the clip
+
+
+def test_cue_encoders_with_and_without_their_bridge(tmp_path: Path) -> None:
+    """The probe says what the encoder's own forward says; without the bridge, the tower goes through the head."""
+    clips = good_clips(tmp_path / "clips")
+    items = [Item(Record(path.stem), path, None) for path in (clips[0], clips[1], clips[4])]
+    prompts = {label: [f"a {label} person"] for label in ("happy", "sad", "angry")}
+    texts = [each for (each,) in prompts.values()]
+    for build in (make_video_encoder, make_audio_encoder):
+        folder = str(build(tmp_path / build.__name__))
+        whole, tower = load_encoder(folder), load_encoder(folder, bridge=False)
+        model, processor = whole.model, whole.processor
+        if whole.modality == "visual":
+            inputs = processor(videos=[item.video for item in items], text=texts)
+            hidden, mask = model.get_tower_features(inputs["pixel_values_videos"])
+            weights = (hidden @ model.head.attention_vector).softmax(-1)
+        else:
+            inputs = processor(audio=[item.video for item in items], text=texts)
+            voices = {key: inputs[key] for key in ("input_values", "input_values_mask")}
+            hidden, mask = model.get_tower_features(**voices)
+            weights = mask / mask.sum(-1, keepdim=True)
+        with torch.inference_mode():
+            logits = model(**inputs).logits_per_media / model.head.logit_scale.exp()
+            ours = whole.media(items) @ label_vectors(whole, prompts).T
+            assert torch.allclose(ours, logits, atol=1e-5)
+            pooled = model.head.projection((weights[..., None] * hidden).sum(1))
+        assert torch.allclose(tower.media(items), torch.nn.functional.normalize(pooled, dim=-1), atol=1e-5)
+        assert (tower.media(items) - whole.media(items)).abs().max() > 1e-3
+        together = torch.cat([whole.media([each]) for each in items])
+        assert torch.allclose(together, whole.media(items), atol=1e-5)  # a batch is its clips
+    with pytest.raises(ValueError, match="no bridge to leave out"):
+        load_encoder(str(tiny_clip(tmp_path / "clip")), bridge=False)
 
 
 def test_models_without_the_features_are_refused() -> None:
