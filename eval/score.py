@@ -94,17 +94,8 @@ def score(
 def write_result(out: Path, result: Mapping[str, Any], about: Mapping[str, Any]) -> None:
     """`out` gets the result without its samples; they go to `<stem>.samples.jsonl` beside it."""
     from xemogpt.data.jsonl import json_line
-    from xemogpt.eval.speed import commit, machine
 
-    names = ("numpy", "sacrebleu", "torch", "transformers")
-    record = {
-        **about,
-        **{key: value for key, value in result.items() if key != "samples"},
-        "seed": about.get("seed", SEED),
-        **commit(),
-        "machine": machine(),
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in names},
-    }
+    record = {**about, **{key: value for key, value in result.items() if key != "samples"}, **provenance()}
     samples = samples_file(out)
     for path, content in (
         (samples, b"".join(json_line(row) for row in result["samples"])),
@@ -114,6 +105,15 @@ def write_result(out: Path, result: Mapping[str, Any], about: Mapping[str, Any])
         scratch = path.with_name(f".{path.name}.part")
         scratch.write_bytes(content)
         scratch.replace(path)
+
+
+def provenance() -> dict[str, Any]:
+    """Seed, commit, machine and versions: what else a number depends on."""
+    from xemogpt.eval.speed import commit, machine
+
+    names = ("numpy", "sacrebleu", "torch", "transformers")
+    versions = {"python": platform.python_version()} | {name: _version(name) for name in names}
+    return {"seed": SEED, **commit(), "machine": machine(), "versions": versions}
 
 
 def samples_file(result: Path) -> Path:
