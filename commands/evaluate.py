@@ -5,13 +5,13 @@ import argparse
 import re
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from xemogpt.commands import Command, say
 
 MODALITIES = ("visual", "audio")
-METRICS = ("emocue_360", "bleu", "cider", "recognition", "calibration", "open_vocabulary", "conflict")
 
 
 def register(command: Command) -> None:
@@ -51,7 +51,7 @@ def _register_score(command: Command) -> None:
     add = parser.add_argument
     add("predictions", metavar="PREDICTIONS", help=".jsonl, .json or .csv with an id and a text (or cues, or a label)")
     add("--references", required=True, metavar="FILE", help="the same, with what is true")
-    add("--metrics", nargs="+", choices=METRICS, help="default: all that the files have what it takes for")
+    add("--metrics", nargs="+", metavar="NAME", help="default: all that the files have what it takes for")
     add("--columns", nargs="+", default=[], metavar="FIELD=COLUMN", help="of the references, e.g. text=chinese")
     add("--language", choices=("en", "zh"), default="en", help="of the texts (default: %(default)s)")
     add("--modalities", nargs="+", choices=MODALITIES, help="that the model was given (default: both)")
@@ -172,7 +172,7 @@ def run_score(args: argparse.Namespace) -> int:
             raise ValueError(f"--columns {column}: is not FIELD=COLUMN")
     references = read_records(args.references, dict(column.split("=", 1) for column in args.columns))
     predictions = read_records(args.predictions)
-    metrics = tuple(args.metrics or _fitting(references.values()))
+    metrics = tuple(args.metrics or _fitting(references.values(), predictions.values()))
     run = run_of(Path(args.predictions))
     modalities = tuple(args.modalities or run.get("modalities") or MODALITIES)
     task = Task(metrics, args.language, modalities=modalities, grouping=_grouping(args), cues=_cues(args))
@@ -259,18 +259,23 @@ def result_name(model: str, benchmark: str, fold: int | None = None) -> str:
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', shown_name(model))}--{benchmark}" + (f"-fold{fold}" if fold else "")
 
 
-def _fitting(references: Any) -> list[str]:
-    """The metrics that the references have what it takes for."""
-    references = list(references)
-    has = {field: any(getattr(each, field) for each in references) for field in ("text", "cues", "label", "labels")}
+def _fitting(references: Iterable[Any], predictions: Iterable[Any]) -> list[str]:
+    """The metrics that the two files have what it takes for."""
+    true, said = (
+        {field for each in side for field, value in vars(each).items() if value not in (None, "", (), {})}
+        for side in (references, predictions)
+    )
+    words = not true & {"text", "cues"} and "label" in true  # labels beside explanations are no task of their own
     wanted = {
-        "emocue_360": has["text"] or has["cues"],
-        "bleu": has["text"],
-        "cider": has["text"],
-        "recognition": has["label"] and not has["text"],
-        "calibration": has["label"] and not has["text"],
-        "open_vocabulary": has["labels"],
-        "conflict": any(each.subset for each in references),
+        "emocue_360": true & {"text", "cues"},
+        "bleu": "text" in true,
+        "cider": "text" in true,
+        "recognition": words,
+        "calibration": words and "confidence" in said,
+        "consistency": "label" in true and "implied" in said,
+        "open_vocabulary": "labels" in true,
+        "sentiment": "valence" in true and "valence" in said,
+        "conflict": "subset" in true,
     }
     return [metric for metric, fits in wanted.items() if fits]
 
@@ -286,10 +291,9 @@ def _cues(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _command() -> str:
-    """As it was given, but with the last part of a path only: results are published."""
-    return shlex.join(
-        ["xemogpt", *(Path(each).name if each.startswith(("/", "~")) else each for each in sys.argv[1:])]
-    )
+    """As it was given, but of a path only the last part, and no address of a server: results are published."""
+    given = [Path(each).name if each.startswith(("/", "~", "http://", "https://")) else each for each in sys.argv[1:]]
+    return shlex.join(["xemogpt", *given])
 
 
 def _show(result: dict[str, Any], out: str | None) -> None:
@@ -305,3 +309,5 @@ def _show(result: dict[str, Any], out: str | None) -> None:
             from xemogpt.eval.records import shown
 
             say(f"{what}: {len(names)}: {shown(names)}")
+    for name, reason in list(coverage.get("rejected", {}).items())[:10]:
+        say(f"rejected: {name}: {reason}")

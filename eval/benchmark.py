@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from xemogpt.eval.records import COLUMNS, Record, match_ids, read_records, shown, to_record
+from xemogpt.eval.score import METRICS
 from xemogpt.prompts_xemogpt import PROMPTS, Prompt
 
 FOLDER = Path(__file__).parent / "benchmarks"
 TASKS = ("explain", "recognise", "open_vocabulary", "conflict")
-METRICS = ("emocue_360", "bleu", "cider", "recognition", "calibration", "open_vocabulary", "conflict")
 FORMATS = ("table", "folds", "m3ed")
 MEDIA = ("video", "audio")
 
@@ -158,7 +158,7 @@ def parse(data: Any) -> Benchmark:
     _one_of(data["task"], TASKS, "task")
     _one_of(data["language"], ("en", "zh"), "language")
     for metric in data["metrics"]:
-        _one_of(metric, METRICS, "metric")
+        _one_of(metric, tuple(METRICS), "metric")
     for medium in data["media"]:
         _one_of(medium, MEDIA, "medium")
     if not data["annotations"] or data["annotations"][0].get("optional"):

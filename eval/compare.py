@@ -4,6 +4,7 @@
 Paired: both models are resampled together, so that what is hard for both cancels out.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -83,7 +84,8 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, seed: int = 0) -> lis
     if a["benchmark"] != b["benchmark"]:
         raise ValueError(f"they are results of {a['benchmark']} and {b['benchmark']}, which cannot be compared")
     shared = {key for key in a["signatures"] if key in b["signatures"]}
-    if unlike := sorted(key for key in shared if a["signatures"][key] != b["signatures"][key]):
+    settings = {key: [_settings(side["signatures"][key]) for side in (a, b)] for key in shared}
+    if unlike := sorted(key for key, (ours, theirs) in settings.items() if ours != theirs):
         first = unlike[0]
         raise ValueError(
             f"{first} was computed differently: {a['signatures'][first]} against {b['signatures'][first]}; "
@@ -108,6 +110,11 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, seed: int = 0) -> lis
     if not found:
         raise ValueError(f"{a['file']} and {b['file']} have no sample and metric in common")
     return found
+
+
+def _settings(signature: str) -> str:
+    """A signature without how much was scored: how many samples, and the dimensions that a model has."""
+    return re.sub(r"\|(?:n:[\d-]+/[\d-]+/[\d-]+|modalities:[^|]*)", "", signature)
 
 
 def _keys(samples: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -28,6 +28,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "subset": ("subset",),
     "valence": ("valence",),
     "confidence": ("confidence",),
+    "implied": ("implied",),
 }
 
 
@@ -36,7 +37,8 @@ class Record:
     """What a model said, or an annotator, of one clip; None: nothing.
 
     cues: by dimension (visual, audio, global), those that were named; texts, or objects with text, kind and polarity.
-    labels: open-set words. subset: of CA-MER. confidence: in [0, 1].
+    labels: open-set words. subset: of CA-MER. confidence: in [0, 1]. implied: the emotion that a verifier reads out of
+    the explanation.
     """
 
     id: str
@@ -47,6 +49,7 @@ class Record:
     subset: str | None = None
     valence: float | None = None
     confidence: float | None = None
+    implied: str | None = None
 
     @property
     def empty(self) -> bool:
@@ -113,7 +116,7 @@ def to_record(row: Mapping[str, Any], columns: Mapping[str, str] | None = None) 
     values["id"] = values["id"].strip()
     if isinstance(values["text"], Mapping):  # by language, as in a manifest
         values["text"] = values["text"].get("en") or next(iter(values["text"].values()), None)
-    for field in ("text", "label", "subset"):
+    for field in ("text", "label", "subset", "implied"):
         if not isinstance(values[field], str | None):
             raise ValueError(f"{field} of {values['id']} is {type(values[field]).__name__}, not a text")
     for field in ("valence", "confidence"):

@@ -59,6 +59,8 @@ def score(
         ValueError: no id in common; references without a prediction (names them), unless `allow_missing`; a metric
             that finds nothing to score.
     """
+    if unknown := [metric for metric in task.metrics if metric not in METRICS]:
+        raise ValueError(f"unknown metric {', '.join(unknown)}; choose of {', '.join(METRICS)}")
     both, missing, extra = match_ids(predictions, references)
     if missing and not allow_missing:
         raise ValueError(
@@ -68,7 +70,7 @@ def score(
     said, truth = [predictions[name] for name in both], [references[name] for name in both]
     found = Scores(samples={name: {} for name in both})
     for metric in task.metrics:
-        _METRICS[metric](said, truth, task, found)
+        METRICS[metric](said, truth, task, found)
     if not found.scores:
         raise ValueError(f"nothing could be scored: {'; '.join(found.notes)}")
     return {
@@ -263,6 +265,48 @@ def _conflict(said: Sequence[Record], truth: Sequence[Record], task: Task, found
     found.signatures["conflict"] = "gap:audio-video"
 
 
+def _consistency(said: Sequence[Record], truth: Sequence[Record], task: Task, found: Scores) -> None:
+    from dataclasses import asdict
+
+    from xemogpt.eval.consistency import consistency
+
+    if any(each.label is None for each in truth) or not any(each.implied for each in said):
+        found.notes.append("consistency: needs labels, and predictions with what their explanation implies")
+        return
+    words = task.words or {str(t.label).casefold(): str(t.label) for t in truth}
+    implied = [None if each.implied is None else read_label(each.implied, words) for each in said]
+    predicted = [label_of(each, words) for each in said]
+    found.scores["consistency"] = asdict(consistency(implied, predicted, [str(t.label) for t in truth]))
+    found.signatures["consistency"] = "implied:given"
+
+
+def _hit_rate(said: Sequence[Record], truth: Sequence[Record], task: Task, found: Scores) -> None:
+    from xemogpt.eval.open_vocabulary import hit_rate
+
+    if any(each.label is None for each in truth):
+        found.notes.append("hit_rate: the references have no label")
+        return
+    grouping, predicted = task.grouping or wordnet_emotions(), [words_of(each) for each in said]
+    true = [str(each.label) for each in truth]
+    found.scores["hit_rate"] = hit_rate(predicted, true, grouping)
+    found.signatures["hit_rate"] = f"{grouping.name}|oov:dropped"
+    shuffled = mean_floor(true, lambda other: {"rate": hit_rate(predicted, other, grouping)}, task.seed)
+    found.floor["hit_rate"] = shuffled and shuffled["rate"]
+
+
+def _sentiment(said: Sequence[Record], truth: Sequence[Record], task: Task, found: Scores) -> None:
+    from xemogpt.eval.open_vocabulary import sentiment_waf
+
+    rows = [(p.valence, t.valence) for p, t in zip(said, truth, strict=True) if t.valence is not None]
+    if not rows or any(p is None for p, _ in rows):
+        found.notes.append(f"sentiment: the {'predictions' if rows else 'references'} lack a valence")
+        return
+    ours, true = [float(p or 0) for p, _ in rows], [t for _, t in rows]
+    found.scores["sentiment"] = sentiment_waf(ours, true)
+    found.signatures["sentiment"] = "zeros:dropped"
+    found.floor["sentiment"] = mean_floor(true, lambda other: sentiment_waf(ours, other), task.seed)
+
+
 def _open_vocabulary(said: Sequence[Record], truth: Sequence[Record], task: Task, found: Scores) -> None:
     grouping = task.grouping or wordnet_emotions()
     references = [each.labels or ((each.label,) if each.label else ()) for each in truth]
@@ -296,14 +340,17 @@ def _emocue(said: Sequence[Record], truth: Sequence[Record], task: Task, found: 
     score_cues(said, truth, task, found)
 
 
-_METRICS = {
+METRICS: dict[str, Callable[[Sequence[Record], Sequence[Record], Task, Scores], None]] = {
+    "emocue_360": _emocue,
     "bleu": _bleu,
     "cider": _cider,
     "recognition": _recognition,
     "calibration": _calibration,
+    "consistency": _consistency,
     "conflict": _conflict,
     "open_vocabulary": _open_vocabulary,
-    "emocue_360": _emocue,
+    "hit_rate": _hit_rate,
+    "sentiment": _sentiment,
 }
 
 

@@ -26,12 +26,17 @@ COLUMNS: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("OV Acc", ("open_vocabulary", "acc"), 100.0),
     ("OV Rec", ("open_vocabulary", "recall"), 100.0),
     ("OV F1", ("open_vocabulary", "f1"), 100.0),
+    ("Hit rate", ("hit_rate",), 100.0),
+    ("WAF", ("sentiment", "waf"), 100.0),
+    ("EEA", ("consistency", "eea"), 100.0),
+    ("EPC", ("consistency", "epc"), 100.0),
+    ("FCR", ("consistency", "fcr"), 100.0),
     ("Conflict", ("conflict", "conflict"), 100.0),
     ("Gap", ("conflict", "gap"), 100.0),
     ("ECE", ("calibration", "ece"), 1.0),
 )
 # Where a higher number is better, best first; the first of these that a group has ranks it.
-RANKING = ("Mean", "UAR", "OV F1", "Conflict", "CIDEr")
+RANKING = ("Mean", "UAR", "OV F1", "Hit rate", "WAF", "Conflict", "CIDEr")
 GROUPS = {("audio",): "audio only", ("visual",): "visual only", ("audio", "visual"): "visual and audio"}
 
 

@@ -125,7 +125,7 @@ def study(
     texts: dict[str, Record], references: dict[str, Record], task: Task
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """By style: each metric's score, its floor, and what is kept of the way from the floor to 1 (CIDEr: to 10)."""
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     for style, write in STYLES.items():
         said = {name: replace(each, text=write(each.text or "")) for name, each in texts.items()}
         found = score(said, references, task)
@@ -137,8 +137,8 @@ def study(
         sys.stderr.write(f"{style}: " + ", ".join(f"{n} {row['score']:.3f}" for n, row in rows[style].items()) + "\n")
     for row in rows.values():
         for name, node in row.items():
-            floor, most = rows["as it is"][name]["floor"], 10 if name.startswith("CIDEr") else 1
-            node["kept"] = (node["score"] - floor) / (most - floor)
+            floor, most = float(rows["as it is"][name]["floor"] or 0), 10 if name.startswith("CIDEr") else 1
+            node["kept"] = (float(node["score"] or 0) - floor) / (most - floor)
     return rows, found["signatures"]
 
 

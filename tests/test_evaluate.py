@@ -148,6 +148,19 @@ def test_endpoint_gives_a_model_only_what_it_declares(server: str, tmp_path: Pat
     assert found == ["input_audio text", Refused("b: has no audio track to ask about")]
 
 
+def test_endpoint_from_the_command_line(server: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    both, *_ = good_clips(tmp_path / "video")
+    both.rename(both.with_name("a.mp4"))
+    (tmp_path / "test1-label.csv").write_text("name,discrete\na,happy\n")
+    command = ["evaluate", "--benchmark", "mer2023", "--root", str(tmp_path), "--model", "org/m", "--endpoint", server]
+    assert main([*command, "--frames", "2", "--modalities", "visual", "--out", str(tmp_path / "r")]) == 0
+    result = json.loads((tmp_path / "r" / "org_m--mer2023.json").read_text())
+    assert result["settings"] == {"kind": "endpoint", "frames": 2, "max_audio_seconds": 30}
+    assert (result["model"], result["modalities"]) == ("org/m", ["visual"])
+    assert Script.requests[0]["max_tokens"] == 16  # as the benchmark says
+    assert "1 of 1 answers name no label" in capsys.readouterr().err
+
+
 def records(texts: dict[str, str]) -> dict[str, Record]:
     return {name: Record(name, text) for name, text in texts.items()}
 
@@ -203,6 +216,24 @@ def test_other_metrics_by_hand() -> None:
     assert result["scores"]["calibration"]["ece"] == pytest.approx(0.25)
     with pytest.raises(ValueError, match="nothing could be scored: recognition: the references have no label"):
         score(TRUTH, TRUTH, Task(("recognition",)))
+
+
+def test_verified_explanations_hits_and_sentiment_by_hand() -> None:
+    truth = {
+        n: Record(n, label=label, valence=v)
+        for n, label, v in zip("abc", ("sad", "sad", "happy"), (-1, 0, 2), strict=True)
+    }
+    said = {
+        "a": Record("a", "sorrowful, angry", label="sad", valence=-0.5, implied="sad"),
+        "b": Record("b", "joy", label="happy", valence=1.0, implied="happy"),
+        "c": Record("c", "joy", label="happy", valence=-2.0, implied="sad"),
+    }
+    scores = score(said, truth, Task(("consistency", "hit_rate", "sentiment")))["scores"]
+    assert scores["consistency"] == pytest.approx(
+        {"eea": 1 / 3, "epc": 2 / 3, "accuracy": 2 / 3, "fcr": 1 / 3, "n": 3}
+    )
+    assert scores["hit_rate"] == pytest.approx(2 / 3)
+    assert scores["sentiment"] == pytest.approx({"waf": 1 / 3, "accuracy": 0.5, "n": 2})  # b's truth is 0
 
 
 @pytest.mark.parametrize("count", [2, 3, 10])
