@@ -101,11 +101,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     task = Task(("emocue_360", "bleu", "cider"), cues={"encoder": Remembering(args.encoder), "preset": "official"})
     result: dict[str, Any] = {"command": "scripts/study_text_styles.py", **provenance()}
     result["references"] = {"file": Path(args.references).name, "texts": len(references)}
-    result["styles"], result["signatures"] = study(references, references, task)
+    result["styles"], found = study(references, references, task)
+    result["signatures"] = found["signatures"]
     if args.others:
         others = {name: each for name, each in read_records(args.others).items() if name in references}
         result["others"] = {"file": Path(args.others).name, "texts": len(others)}
-        rows, _ = study(others, {name: references[name] for name in references if name in others}, task)
+        rows, found = study(others, {name: references[name] for name in references if name in others}, task)
+        result["others"] |= {name: found[name] for name in ("scores", "floor", "signatures")}
         result["others"] |= {"styles": rows, "spread": spread(rows)}
     Path(args.out).write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     sys.stderr.write(f"wrote {args.out}\n")
@@ -123,12 +125,17 @@ def parser() -> argparse.ArgumentParser:
 
 def study(
     texts: dict[str, Record], references: dict[str, Record], task: Task
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """By style: each metric's score, its floor, and what is kept of the way from the floor to 1 (CIDEr: to 10)."""
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """By style: each metric's score, its floor, and what is kept of the way from the floor to 1 (CIDEr: to 10).
+
+    Beside it the whole result of the texts as they are.
+    """
     rows: dict[str, dict[str, Any]] = {}
+    whole: dict[str, Any] = {}
     for style, write in STYLES.items():
         said = {name: replace(each, text=write(each.text or "")) for name, each in texts.items()}
         found = score(said, references, task)
+        whole = whole or found
         rows[style] = {
             name: {"score": number, "floor": value(found["floor"], path)}
             for name, path, _ in COLUMNS
@@ -139,7 +146,7 @@ def study(
         for name, node in row.items():
             floor, most = float(rows["as it is"][name]["floor"] or 0), 10 if name.startswith("CIDEr") else 1
             node["kept"] = (float(node["score"] or 0) - floor) / (most - floor)
-    return rows, found["signatures"]
+    return rows, whole
 
 
 def spread(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
