@@ -156,6 +156,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
         "generation": dict(benchmark.generation),
         "modalities": sorted(modalities),
     } | {key: value for key, value in run_of(path).items() if key in ("settings", "prompt_id", "generation")}
+    if parts := (about.get("settings") or {}).get("untrained_parts"):
+        result["notes"].append(f"untrained parts of the model: {', '.join(parts)}")
     write_result(out, result, about)
     _show(result, str(out))
     return 1 if reasons else 0

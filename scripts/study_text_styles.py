@@ -15,10 +15,11 @@ import re
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from xemogpt.eval.compare import compare
 from xemogpt.eval.cue_scores import Remembering
 from xemogpt.eval.records import Record, read_records
 from xemogpt.eval.score import Task, provenance, score
@@ -109,6 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows, found = study(others, {name: references[name] for name in references if name in others}, task)
         result["others"] |= {name: found[name] for name in ("scores", "floor", "signatures")}
         result["others"] |= {"styles": rows, "spread": spread(rows)}
+        result["others"]["minus_another_clips_annotation"] = against_another(found, references, task)
     Path(args.out).write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     sys.stderr.write(f"wrote {args.out}\n")
 
@@ -147,6 +149,15 @@ def study(
             floor, most = float(rows["as it is"][name]["floor"] or 0), 10 if name.startswith("CIDEr") else 1
             node["kept"] = (float(node["score"] or 0) - floor) / (most - floor)
     return rows, whole
+
+
+def against_another(found: dict[str, Any], references: dict[str, Record], task: Task) -> dict[str, Any]:
+    """By metric: the other text of the right clip, minus the annotation of the next clip in the same hand."""
+    truth = {row["id"]: references[row["id"]] for row in found["samples"]}
+    names = list(truth)
+    said = {name: replace(truth[after], id=name) for name, after in zip(names, [*names[1:], names[0]], strict=True)}
+    wrong, right = (each | {"benchmark": "", "file": ""} for each in (score(said, truth, task), found))
+    return {row.metric: asdict(row) for row in compare(wrong, right) if not row.metric.endswith("_d")}
 
 
 def spread(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:

@@ -261,6 +261,7 @@ def test_paired_bootstrap_equals_scipy() -> None:
 def test_no_difference_is_no_difference() -> None:
     a = np.random.default_rng(0).random(40)
     assert paired(a, a) == (0, 0, 1)
+    assert paired(a, a + 1e-8) == (0, 0, 1)  # rounding is no difference, however regular
     assert paired(a, a + 0.1)[2] < 0.001
     with pytest.raises(ValueError, match="too few"):
         paired(a[:1], a[:1])
