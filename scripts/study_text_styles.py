@@ -14,7 +14,7 @@ import json
 import re
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,7 @@ STYLES: dict[str, Callable[[str], str]] = {
     "first sentences": lambda text: " ".join(sentences(each)[0] for each in sections(text)),
 }
 LOSSY = ("first sentences",)
+SHOWN = ("Mean", "Robust", "BLEU-1", "BLEU-4", "CIDEr", "CIDEr-D")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -172,6 +173,21 @@ def spread(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
         for name in kept[0]
         if (values := [row[name]["score"] for row in kept])
     }
+
+
+def tables(result: dict[str, Any]) -> str:
+    """The numbers as the documents show them: scores, and the floor; CIDEr out of 10."""
+
+    def lines(rows: dict[str, dict[str, Any]]) -> Iterator[str]:
+        yield f"| style | {' | '.join(SHOWN)} |"
+        yield f"|---|{'---:|' * len(SHOWN)}"
+        for style, row in rows.items():
+            yield f"| {style} | {' | '.join(format(row[name]['score'], '.3f') for name in SHOWN)} |"
+        floor = " | ".join(format(rows["as it is"][name]["floor"], ".3f") for name in SHOWN)
+        yield f"| *floor, as it is* | {floor} |"
+
+    parts = [result["styles"], *([result["others"]["styles"]] if "others" in result else [])]
+    return "\n\n".join("\n".join(lines(rows)) for rows in parts) + "\n"
 
 
 if __name__ == "__main__":
