@@ -46,7 +46,7 @@ def config(out: Path, **more: Any) -> SFTConfig:
 
 @pytest.fixture(scope="module")
 def loaded(place: Path) -> tuple[Any, Any]:
-    model, processor = stage3_sft.load(arguments(place))
+    model, processor, _ = stage3_sft.load(arguments(place))
     return model, InstructionCollator(processor)
 
 
@@ -221,7 +221,7 @@ def test_trl_gives_the_loss_of_the_plain_trainer(place: Path, tmp_path: Path, lo
     mine = run(place, tmp_path / "trl", max_steps=1, per_device_train_batch_size=32)[0]["loss"]
     torch.manual_seed(0)
     settings = arguments(place)
-    model, processor = stage3_sft.load(settings)
+    model, processor, _ = stage3_sft.load(settings)
     collator = InstructionCollator(processor)
     train = stage3_sft.rows(read_mixture(settings.data), settings, config(tmp_path / "rows"), collator, "data")
     plain = Trainer(
