@@ -188,22 +188,22 @@ def _bleu(said: Sequence[Record], truth: Sequence[Record], task: Task, found: Sc
 
 
 def _cider(said: Sequence[Record], truth: Sequence[Record], task: Task, found: Scores) -> None:
-    from xemogpt.eval.text_metrics import SIGMA, cider, cider_d
+    from xemogpt.eval.text_metrics import SIGMA, Cider
 
     texts, references, ids = _texts(said, truth, found, "cider")
     if texts:
-        each = {"cider": cider(texts, references), "cider_d": cider_d(texts, references)}
-        for name, values in each.items():
+        scorer, kinds = Cider(texts, references), {"cider": None, "cider_d": SIGMA}
+        for name, sigma in kinds.items():
+            values = scorer.score(sigma=sigma)
             found.scores[name] = sum(values) / len(values)
-            found.signatures[name] = f"n:1-4|df:references|tok:words+cjk|x10{f'|sigma:{SIGMA:g}' * (name != 'cider')}"
+            found.signatures[name] = f"n:1-4|df:references|tok:words+cjk|x10{f'|sigma:{sigma:g}' if sigma else ''}"
             for sample, value in zip(ids, values, strict=True):
                 found.samples[sample][name] = value
 
-        def both(shuffled: list[str]) -> dict[str, float]:
-            metrics = {"cider": cider, "cider_d": cider_d}
-            return {name: sum(metric(texts, shuffled)) / len(texts) for name, metric in metrics.items()}
+        def both(order: list[int]) -> dict[str, float]:
+            return {name: sum(scorer.score(order, sigma)) / len(texts) for name, sigma in kinds.items()}
 
-        found.floor |= mean_floor(references, both, task.seed) or {}
+        found.floor |= mean_floor(range(len(texts)), both, task.seed) or {}
 
 
 def label_of(record: Record, words: Mapping[str, str]) -> str | None:

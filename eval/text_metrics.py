@@ -10,7 +10,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 MAX_N = 4
 SIGMA = 6.0  # of CIDEr-D's length penalty, in words
@@ -49,7 +51,7 @@ def cider(
 
     Document frequencies come from the references; one sample alone has none, and scores 0.
     """
-    return _cider(predictions, references, tokenizer, None)
+    return Cider(predictions, references, tokenizer).score()
 
 
 def cider_d(
@@ -59,41 +61,74 @@ def cider_d(
     sigma: float = SIGMA,
 ) -> list[float]:
     """CIDEr-D of each sample, in [0, 10]: counts clipped to the reference's, and a Gaussian penalty on length."""
-    return _cider(predictions, references, tokenizer, sigma)
+    return Cider(predictions, references, tokenizer).score(sigma=sigma)
 
 
-def _cider(
-    predictions: Sequence[str], references: References, tokenizer: Callable[[str], list[str]], sigma: float | None
-) -> list[float]:
-    pairs = _pairs(predictions, references)
-    candidates = [tokenizer(text) for text in predictions]
-    truths = [[tokenizer(text) for text in texts] for texts in pairs]
-    totals = [0.0] * len(pairs)
-    for n in range(1, MAX_N + 1):
-        counted = [[_ngrams(words, n) for words in texts] for texts in truths]
-        frequency: Counter = Counter()
-        for sample in counted:
-            frequency.update(set().union(*sample))
-        idf = {gram: math.log(len(pairs) / count) for gram, count in frequency.items()}
-        unseen = math.log(len(pairs))
-        for index, words in enumerate(candidates):
-            ours = {gram: count * idf.get(gram, unseen) for gram, count in _ngrams(words, n).items()}
-            for truth, grams in zip(truths[index], counted[index], strict=True):
-                theirs = {gram: count * idf[gram] for gram, count in grams.items()}
-                share = _cosine(ours, theirs, clip=sigma is not None)
-                if sigma is not None:
-                    share *= math.exp(-((len(words) - len(truth)) ** 2) / (2 * sigma**2))
-                totals[index] += 10 * share / len(truths[index]) / MAX_N
-    return totals
+class _Vector(NamedTuple):
+    """A text's n-grams of one order: ids, ascending, their TF-IDF weights, and the weights' length."""
+
+    ids: np.ndarray
+    weights: np.ndarray
+    norm: float
 
 
-def _cosine(ours: dict[Any, float], theirs: dict[Any, float], clip: bool) -> float:
-    """Cosine of two sparse vectors; with `clip`, an entry counts no higher than the reference's."""
-    norm = math.sqrt(sum(v * v for v in ours.values()) * sum(v * v for v in theirs.values()))
-    if not norm:
+class Cider:
+    """TF-IDF vectors of predictions and references, counted once; `score` compares them, also paired otherwise."""
+
+    def __init__(
+        self, predictions: Sequence[str], references: References, tokenizer: Callable[[str], list[str]] = tokenize
+    ):
+        several = [[tokenizer(text) for text in texts] for texts in _pairs(predictions, references)]
+        said = [tokenizer(text) for text in predictions]
+        self.lengths = [len(words) for words in said], [[len(words) for words in texts] for texts in several]
+        self.said: list[list[_Vector]] = [[] for _ in said]
+        self.truth: list[list[list[_Vector]]] = [[[] for _ in texts] for texts in several]
+        for n in range(1, MAX_N + 1):
+            counted = [[_ngrams(words, n) for words in texts] for texts in several]
+            frequency: Counter = Counter()
+            for bags in counted:
+                frequency.update(set().union(*bags))
+            place: dict[Any, int] = {gram: index for index, gram in enumerate(frequency)}
+            idf = np.log(len(said) / np.array([*frequency.values()], dtype=float))
+            unseen = math.log(len(said))
+
+            def vector(
+                grams: Counter, place: dict[Any, int] = place, idf: np.ndarray = idf, unseen: float = unseen
+            ) -> _Vector:
+                known = sorted((place[gram], count) for gram, count in grams.items() if gram in place)
+                ids, counts = np.array(known, dtype=np.int64).reshape(-1, 2).T
+                weights = counts * idf[ids]
+                others = sum((count * unseen) ** 2 for gram, count in grams.items() if gram not in place)
+                return _Vector(ids, weights, math.sqrt(float(weights @ weights) + others))
+
+            for vectors, words in zip(self.said, said, strict=True):
+                vectors.append(vector(_ngrams(words, n)))
+            for texts, bags in zip(self.truth, counted, strict=True):
+                for vectors, bag in zip(texts, bags, strict=True):
+                    vectors.append(vector(bag))
+
+    def score(self, order: Sequence[int] | None = None, sigma: float | None = None) -> list[float]:
+        """Of each prediction with the references of its sample, or of sample order[i]; `sigma`: CIDEr-D's."""
+        totals = []
+        for index, other in enumerate(range(len(self.said)) if order is None else order):
+            total = 0.0
+            for truth, length in zip(self.truth[other], self.lengths[1][other], strict=True):
+                shares = sum(
+                    _cosine(*pair, clip=sigma is not None) for pair in zip(self.said[index], truth, strict=True)
+                )
+                far = self.lengths[0][index] - length
+                total += shares * (1 if sigma is None else math.exp(-(far**2) / (2 * sigma**2)))
+            totals.append(10 * total / len(self.truth[other]) / MAX_N)
+        return totals
+
+
+def _cosine(ours: _Vector, theirs: _Vector, clip: bool) -> float:
+    """Cosine of two vectors; with `clip`, an entry counts no higher than the reference's."""
+    if not ours.norm or not theirs.norm:
         return 0.0
-    shared = ours.keys() & theirs.keys()
-    return sum((min(ours[g], theirs[g]) if clip else ours[g]) * theirs[g] for g in sorted(shared)) / norm
+    _, a, b = np.intersect1d(ours.ids, theirs.ids, assume_unique=True, return_indices=True)
+    weights, truth = ours.weights[a], theirs.weights[b]
+    return float((np.minimum(weights, truth) if clip else weights) @ truth) / (ours.norm * theirs.norm)
 
 
 def _ngrams(words: Sequence[str], n: int) -> Counter:
