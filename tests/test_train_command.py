@@ -49,6 +49,7 @@ def recipe(place: Path, out: Path, **more: Any) -> Path:
         "logging_steps": 1,
         "save_strategy": "steps",
         "save_steps": 2,
+        "activation_checkpointing": False,
         "use_cpu": True,
         "bf16": False,
         "seed": 3,
@@ -86,6 +87,7 @@ def test_dry_run_checks_everything_and_writes_nothing(place: Path, capsys: pytes
 def test_dry_run_of_the_full_size_recipe(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """The paper's model from the root's configuration, on the meta device: no weight is there."""
     settings = [f"data=[{{manifest: {place / 'train.jsonl'}}}]", f"model={ROOT}", "video_bridge=", "audio_bridge="]
+    settings += ["eval_data=[]", "eval_strategy='no'", "load_best_model_at_end=false"]
     options = [part for each in [*settings, f"output_dir={tmp_path / 'out'}"] for part in ("--set", each)]
     path = ROOT / "recipes/xemogpt-4b/stage3.yaml"
     assert main(["train", "stage3", "--config", str(path), "--dry-run", *options]) == 0

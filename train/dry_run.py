@@ -114,5 +114,5 @@ def _steps(training: Any, rows: int) -> list[str]:
         f"steps: {steps}, of {batch} instructions ({training.per_device_train_batch_size} a process x "
         f"{training.gradient_accumulation_steps} accumulated x {training.world_size} processes); {an_epoch} an epoch",
         f"device: {training.device}, learning rate {training.learning_rate}, bf16 {bool(training.bf16)}, activation "
-        f"checkpointing {bool(training.gradient_checkpointing)}",
+        f"checkpointing {bool(training.activation_checkpointing)}",
     ]

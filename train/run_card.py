@@ -22,6 +22,12 @@ SETTINGS = (
     "seed",
 )
 
+KINDS = {  # what a stage leaves: library and task, as the Hub calls them
+    "stage 1": ("transformers", "feature-extraction"),
+    "stage 2": ("transformers", "feature-extraction"),
+    "stage 3": ("peft", "video-text-to-text"),
+}
+
 
 def write_run_card(
     folder: Path, stage: str, arguments: Any, training: Any, state: Any, metrics: dict[str, float], rows: int
@@ -29,7 +35,7 @@ def write_run_card(
     """Writes `folder/README.md`. Paths are told by their last part only: a card travels.
 
     Args:
-        stage: such as `stage 3`. arguments: the stage's dataclass. training: the Trainer's. state: `TrainerState`.
+        stage: a key of `KINDS`. arguments: the stage's dataclass. training: the Trainer's. state: `TrainerState`.
         metrics: of the last evaluation. rows: training examples of an epoch.
     """
     own = {name: _shown(value) for name, value in dataclasses.asdict(arguments).items()}
@@ -38,15 +44,16 @@ def write_run_card(
     losses = [entry for entry in state.log_history if "loss" in entry]
     course = [losses[int(index * (len(losses) - 1) / 9)] for index in range(10)] if len(losses) > 10 else losses
     figures = {name: f"{value:.4g}" for name, value in metrics.items() if isinstance(value, (int, float))}
-    base = own.get("model")
+    base = own.get("model") or own.get("tower")
+    library, task = KINDS[stage]
     text = "\n".join(
         [
             "---",
-            "library_name: peft",
+            f"library_name: {library}",
             "license: other",
             "license_name: as-its-backbones",
             "license_link: https://arxiv.org/abs/2602.05496",
-            "pipeline_tag: video-text-to-text",
+            f"pipeline_tag: {task}",
             "tags: [xemogpt, emotion-recognition, explainable, multimodal]",
             "---",
             "",

@@ -154,12 +154,19 @@ def install_bridge(model: Any, folder: str, media: str) -> None:
 
     Raises:
         ValueError: it is an encoder of the other medium, of another tower, or of another shape.
+        FileNotFoundError: there is none.
     """
     from xemogpt.alignment_xemogpt import XEmoGPTAudioCueEncoder, XEmoGPTVideoCueEncoder
     from xemogpt.train.alignment_handover import install
 
     encoder = {"video": XEmoGPTVideoCueEncoder, "audio": XEmoGPTAudioCueEncoder}[media]
-    found = encoder.config_class.get_config_dict(folder)[0].get("model_type")
+    try:
+        found = encoder.config_class.get_config_dict(folder)[0].get("model_type")
+    except OSError as error:
+        stage = "stage 1" if media == "video" else "stage 2"
+        raise FileNotFoundError(
+            f"{media}_bridge: there is no cue encoder {folder}: run {stage} first, or set {media}_bridge: null"
+        ) from error
     if found != encoder.config_class.model_type:
         raise ValueError(f"{media}_bridge: {folder} holds a {found!r}, not a {encoder.config_class.model_type!r}")
     install(encoder.from_pretrained(folder, dtype=torch.float32), model)
