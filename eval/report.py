@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from xemogpt.eval.table import COLUMNS, groups, shown, used_columns, value
+from xemogpt.eval.table import COLUMNS, groups, ranks, shown, used_columns, value
 
 DIMENSIONS = ("visual", "audio", "global")
 MOST_MEDIA_BYTES = 8_000_000  # of a clip that goes into the page
@@ -52,24 +52,17 @@ def write_page(out: Path, results: Sequence[Mapping[str, Any]], *, cases: int = 
 
 
 def _table(title: str, members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One group: models ranked in each column (1 is best; a gap near 0 is), floors below each."""
+    """One group: models ranked in each column, floors below each."""
     columns = used_columns(members)
-    rows = []
-    for each in members:
-        cells = []
-        for name, path, factor in columns:
-            number = value(each["scores"], path)
-            others = [value(other["scores"], path) for other in members]
-            known = [_badness(name, other) for other in others if other is not None]
-            rank = None if number is None else 1 + sum(x < _badness(name, number) - 1e-12 for x in known)
-            cells.append({"text": shown(number, factor), "rank": rank if len(known) > 1 else None})
-        floor = [shown(value(each["floor"], path), factor) for _, path, factor in columns]
-        rows.append({"model": each["model"], "coverage": each["coverage"], "cells": cells, "floor": floor})
+    rows: list[dict[str, Any]] = [
+        {"model": each["model"], "coverage": each["coverage"], "cells": [], "floor": []} for each in members
+    ]
+    for name, path, factor in columns:
+        numbers = [value(each["scores"], path) for each in members]
+        for row, each, number, rank in zip(rows, members, numbers, ranks(name, numbers), strict=True):
+            row["cells"].append({"text": shown(number, factor), "rank": rank})
+            row["floor"].append(shown(value(each["floor"], path), factor))
     return {"title": title, "columns": [name for name, _, _ in columns], "rows": rows}
-
-
-def _badness(column: str, number: float) -> float:
-    return abs(number) if column in ("Gap", "ECE") else -number
 
 
 def _card(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -72,18 +72,27 @@ def groups(results: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Map
         yield f"{benchmark}, {GROUPS.get(modalities, ' and '.join(modalities))}", members
 
 
+def ranks(column: str, numbers: Sequence[float | None]) -> list[int | None]:
+    """1 for the best of a column (nearest to 0 of a gap or an error), None for what is absent or alone."""
+    badness = [None if x is None else abs(x) if column in ("Gap", "ECE") else -x for x in numbers]
+    known = [x for x in badness if x is not None]
+    return [None if x is None or len(known) < 2 else 1 + sum(y < x - 1e-12 for y in known) for x in badness]
+
+
 def markdown(results: Sequence[Mapping[str, Any]]) -> str:
-    """One table a group of benchmark and modalities: models ranked, each with its floor below it."""
+    """One table a group of benchmark and modalities: models ranked, the best bold, each with its floor below it."""
     parts = []
     for title, members in groups(results):
         columns = used_columns(members)
-        rows = [["model", "n", *(name for name, _, _ in columns)]]
-        for each in members:
-            coverage = each["coverage"]
-            scored = f"{coverage['scored']}/{coverage['references']}"
-            rows.append([each["model"], scored, *(shown(value(each["scores"], p), f) for _, p, f in columns)])
-            rows.append(["floor", "", *(shown(value(each["floor"], p), f) for _, p, f in columns)])
-        parts.append(f"**{title}**\n\n{_aligned(rows)}")
+        rows = [[each["model"], "{scored}/{references}".format(**each["coverage"])] for each in members]
+        floors = [["floor", ""] for _ in members]
+        for name, path, factor in columns:
+            numbers = [value(each["scores"], path) for each in members]
+            for row, floor, each, x, rank in zip(rows, floors, members, numbers, ranks(name, numbers), strict=True):
+                row.append(f"**{shown(x, factor)}**" if rank == 1 else shown(x, factor))
+                floor.append(shown(value(each["floor"], path), factor))
+        lines = [line for pair in zip(rows, floors, strict=True) for line in pair]
+        parts.append(f"**{title}**\n\n{_aligned([['model', 'n', *(name for name, _, _ in columns)], *lines])}")
     return "\n\n".join(parts)
 
 

@@ -2,6 +2,7 @@
 """Chat models of transformers as a benchmark asks them: tiny random ones, on real files."""
 
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from tiny_chat_models import tiny_llava, tiny_llava_next_video, tiny_qwen2_5_omn
 from tiny_model import make_tiny_model
 
 from xemogpt.cli import main
-from xemogpt.eval.answerers import ChatModel, Refused, load_answerer
+from xemogpt.eval.answerers import ChatModel, Refused, Talk, load_answerer
 from xemogpt.eval.benchmark import Item
 from xemogpt.eval.records import Record, read_records
+from xemogpt.media_xemogpt import load_video
 from xemogpt.prompts_xemogpt import Prompt
 
 PROMPT = Prompt("p", "Which emotion does the person show?")
@@ -63,6 +65,21 @@ def test_a_chat_model_answers_what_it_can_see_or_hear(
     alone = list(model.answers(clips, PROMPT, GENERATION, 1))
     assert alone == list(answers.values())  # a batch is its clips
     assert len({answers["both"], answers["longer"], answers["other"]}) > 1  # random, and yet it looks at the clip
+
+
+@VIDEO
+def test_a_video_comes_with_the_times_of_its_frames(clips: list[Item], tmp_path: Path) -> None:
+    """Qwen2.5-VL counts positions in seconds: the same frames at another rate are another question."""
+    model = load_answerer(str(tiny_qwen2_5_vl(tmp_path / "m")), frames=8)
+    assert isinstance(model, ChatModel)
+    talk = model._read(clips[1], PROMPT)
+    assert isinstance(talk, Talk)
+    assert talk.times is not None
+    assert talk.times["fps"] == pytest.approx(8 / load_video(clips[1].video).duration)
+    slow = replace(talk, times=talk.times | {"fps": talk.times["fps"] / 20})
+    alone = [*model._generate([talk], GENERATION), *model._generate([slow], GENERATION)]
+    assert alone[0] != alone[1]
+    assert model._generate([talk, slow], GENERATION) == alone
 
 
 def test_modalities_that_a_model_does_not_take_are_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from xemogpt.eval.compare import compare, paired, paired_uar
 from xemogpt.eval.generate import generate
 from xemogpt.eval.records import Record, read_records
 from xemogpt.eval.score import Task, derangements, read_result, score, write_result
-from xemogpt.eval.table import markdown
+from xemogpt.eval.table import markdown, ranks
 from xemogpt.prompts_xemogpt import Prompt
 
 BENCHMARK = Benchmark(
@@ -338,17 +338,19 @@ def test_table_shows_dashes_for_what_was_not_given() -> None:
         "coverage": coverage,
         "floor": {"emocue_360": floor},
     }
-    other = row | {"model": "n", "scores": {"emocue_360": cues | {"audio": {"precision": 0.1, "recall": 0.1}}}}
+    worse = cues | {"visual": {"precision": 0.4, "recall": 0.3}, "audio": {"precision": 0.1, "recall": 0.1}}
+    other = row | {"model": "n", "scores": {"emocue_360": worse}}
     lines = markdown([row | {"scores": {"emocue_360": cues}}, other]).splitlines()
     first = next(line for line in lines if "m\\|1" in line)
     assert [cell.strip() for cell in first.split(" | ")][1:] == [
         "3/4",
-        "50.0",
+        "**50.0**",
         "25.0",
         "-",
         "-",
-        "100.0",
-        "100.0",
-        "68.8 |",
+        "**100.0**",
+        "**100.0**",
+        "**68.8** |",
     ]
+    assert ranks("Gap", [0.2, -0.1, None, -0.2]) == [2, 1, None, 2]
     assert "40.0" in lines[lines.index(first) + 1]
