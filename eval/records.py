@@ -125,6 +125,8 @@ def to_record(row: Mapping[str, Any], columns: Mapping[str, str] | None = None) 
         given = values["labels"]
         values["labels"] = tuple(read_labels(given) if isinstance(given, str) else map(str, given))
     cues = row.get("cues", row if set(row) & set(CUE_KEYS) else None)
+    if {"text", "cues", "prompt_id", "finished"} <= set(row):  # a row of `xemogpt explain`, whose cues are sentences:
+        cues = None  # its text is read as the references' texts are
     return Record(**values, cues=None if cues is None else _cues(cues, values["id"]))
 
 

@@ -10,6 +10,7 @@ import yaml
 from xemogpt.eval.benchmark import FOLDER, Benchmark, load_benchmark, names, parse
 from xemogpt.eval.generate import present
 from xemogpt.eval.records import Record, match_ids, read_records
+from xemogpt.inference.explanation import Explanation
 from xemogpt.prompts_xemogpt import PROMPTS
 
 M3ED = {
@@ -194,6 +195,9 @@ def test_records_of_every_kind_of_file(tmp_path: Path) -> None:
         "x", cues={"visual": [{"text": "nods"}], "audio": [], "global": []}, confidence=0.5
     )
     assert read_records(write(tmp_path / "c.csv", "name,chinese\nx,点头\n"), {"text": "chinese"})["x"].text == "点头"
+    explained = Explanation("v/x.mp4", "He nods.", {"visual": ["He nods."]}, "reason", "en", "reason-en-1", "m")
+    row = write(tmp_path / "d.jsonl", json.dumps(explained.to_dict()))
+    assert read_records(row) == {"x": Record("x", "He nods.")}  # sentences by modality are not extracted cues
 
 
 @pytest.mark.parametrize(
