@@ -3,7 +3,6 @@
 
 import argparse
 import re
-import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -110,7 +109,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     from xemogpt.eval.benchmark import load_benchmark
     from xemogpt.eval.generate import generate, present, run_of
     from xemogpt.eval.records import read_records
-    from xemogpt.eval.score import Task, score, write_result
+    from xemogpt.eval.score import Task, command, score, write_result
 
     benchmark = load_benchmark(args.benchmark)
     items = benchmark.read(args.root, args.fold)
@@ -151,7 +150,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
         "benchmark": benchmark.name,
         "task_version": benchmark.version,
         "fold": args.fold,
-        "command": _command(),
+        "command": command(["xemogpt", *sys.argv[1:]]),
         "prompt_id": benchmark.prompt.id,
         "generation": dict(benchmark.generation),
         "modalities": sorted(modalities),
@@ -167,7 +166,7 @@ def run_score(args: argparse.Namespace) -> int:
     """`xemogpt score`."""
     from xemogpt.eval.generate import run_of
     from xemogpt.eval.records import read_records
-    from xemogpt.eval.score import Task, score, write_result
+    from xemogpt.eval.score import Task, command, score, write_result
 
     for column in args.columns:
         if "=" not in column:
@@ -183,7 +182,7 @@ def run_score(args: argparse.Namespace) -> int:
         "model": args.model or run.get("model") or Path(args.predictions).stem,
         "benchmark": args.benchmark or Path(args.references).stem,
         "task_version": None,
-        "command": _command(),
+        "command": command(["xemogpt", *sys.argv[1:]]),
         "modalities": sorted(modalities),
     } | {key: run[key] for key in ("settings", "prompt_id", "generation") if key in run}
     if args.out:
@@ -230,7 +229,7 @@ def run_probe(args: argparse.Namespace) -> int:
     from xemogpt.eval.benchmark import load_benchmark
     from xemogpt.eval.generate import present
     from xemogpt.eval.probe import load_encoder, probe, read_prompts
-    from xemogpt.eval.score import write_result
+    from xemogpt.eval.score import command, write_result
 
     benchmark = load_benchmark(args.benchmark)
     items = present(benchmark, benchmark.read(args.root, args.fold), args.allow_missing)
@@ -245,7 +244,7 @@ def run_probe(args: argparse.Namespace) -> int:
         "benchmark": benchmark.name,
         "task_version": benchmark.version,
         "fold": args.fold,
-        "command": _command(),
+        "command": command(["xemogpt", *sys.argv[1:]]),
         "modalities": [encoder.modality],
         "prompts": prompts,
     }
@@ -290,12 +289,6 @@ def _grouping(args: argparse.Namespace) -> Any:
 
 def _cues(args: argparse.Namespace) -> dict[str, Any]:
     return {"preset": args.preset} | ({"encoder": args.encoder} if args.encoder else {})
-
-
-def _command() -> str:
-    """As it was given, but of a path only the last part, and no address of a server: results are published."""
-    given = [Path(each).name if each.startswith(("/", "~", "http://", "https://")) else each for each in sys.argv[1:]]
-    return shlex.join(["xemogpt", *given])
 
 
 def _show(result: dict[str, Any], out: str | None) -> None:

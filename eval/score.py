@@ -8,6 +8,8 @@ seed, machine. The scored samples, with their texts, go into a file of their own
 import json
 import platform
 import random
+import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -116,6 +118,11 @@ def provenance() -> dict[str, Any]:
     names = ("numpy", "sacrebleu", "torch", "transformers")
     versions = {"python": platform.python_version()} | {name: _version(name) for name in names}
     return {"seed": SEED, **commit(), "machine": machine(), "versions": versions}
+
+
+def command(words: Sequence[str]) -> str:
+    """A command as results show it: of a path the last part, and no address of a server, since they are published."""
+    return shlex.join(Path(each).name if re.match(r"/|~|https?://", each) else each for each in words)
 
 
 def samples_file(result: Path) -> Path:
