@@ -109,7 +109,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     from xemogpt.eval.benchmark import load_benchmark
     from xemogpt.eval.generate import generate, present, run_of
     from xemogpt.eval.records import read_records
-    from xemogpt.eval.score import Task, command, score, write_result
+    from xemogpt.eval.score import Task, score, shown_command, write_result
 
     benchmark = load_benchmark(args.benchmark)
     items = benchmark.read(args.root, args.fold)
@@ -150,11 +150,15 @@ def run_evaluate(args: argparse.Namespace) -> int:
         "benchmark": benchmark.name,
         "task_version": benchmark.version,
         "fold": args.fold,
-        "command": command(["xemogpt", *sys.argv[1:]]),
+        "command": shown_command(["xemogpt", *sys.argv[1:]]),
         "prompt_id": benchmark.prompt.id,
         "generation": dict(benchmark.generation),
         "modalities": sorted(modalities),
     } | {key: value for key, value in run_of(path).items() if key in ("settings", "prompt_id", "generation")}
+    if benchmark.count not in (None, len(references)):
+        result["notes"].append(
+            f"{Path(args.root).name} annotates {len(references)} clips; {benchmark.title} has {benchmark.count}"
+        )
     if parts := (about.get("settings") or {}).get("untrained_parts"):
         result["notes"].append(f"untrained parts of the model: {', '.join(parts)}")
     write_result(out, result, about)
@@ -166,7 +170,7 @@ def run_score(args: argparse.Namespace) -> int:
     """`xemogpt score`."""
     from xemogpt.eval.generate import run_of
     from xemogpt.eval.records import read_records
-    from xemogpt.eval.score import Task, command, score, write_result
+    from xemogpt.eval.score import Task, score, shown_command, write_result
 
     for column in args.columns:
         if "=" not in column:
@@ -182,7 +186,7 @@ def run_score(args: argparse.Namespace) -> int:
         "model": args.model or run.get("model") or Path(args.predictions).stem,
         "benchmark": args.benchmark or Path(args.references).stem,
         "task_version": None,
-        "command": command(["xemogpt", *sys.argv[1:]]),
+        "command": shown_command(["xemogpt", *sys.argv[1:]]),
         "modalities": sorted(modalities),
     } | {key: run[key] for key in ("settings", "prompt_id", "generation") if key in run}
     if args.out:
@@ -229,7 +233,7 @@ def run_probe(args: argparse.Namespace) -> int:
     from xemogpt.eval.benchmark import load_benchmark
     from xemogpt.eval.generate import present
     from xemogpt.eval.probe import load_encoder, probe, read_prompts
-    from xemogpt.eval.score import command, write_result
+    from xemogpt.eval.score import shown_command, write_result
 
     benchmark = load_benchmark(args.benchmark)
     items = present(benchmark, benchmark.read(args.root, args.fold), args.allow_missing)
@@ -244,7 +248,7 @@ def run_probe(args: argparse.Namespace) -> int:
         "benchmark": benchmark.name,
         "task_version": benchmark.version,
         "fold": args.fold,
-        "command": command(["xemogpt", *sys.argv[1:]]),
+        "command": shown_command(["xemogpt", *sys.argv[1:]]),
         "modalities": [encoder.modality],
         "prompts": prompts,
     }

@@ -219,7 +219,23 @@ def _answer(model: str, row: Mapping[str, Any]) -> dict[str, Any]:
             scored = [scores.pop(key, None) for key in (f"{name}_f1", f"robust_{name}_f1")]
             diagrams.append({"dimension": name, **match, "rest": rest, "f1": scored[0], "robust": scored[1]})
     numbers = {key: each for key, each in scores.items() if isinstance(each, float)}
-    return {"model": model, "text": text, "scores": numbers, "diagrams": diagrams}
+    kinds = {cue: "hallucinated" for each in diagrams for cue in each["hallucinated"]}
+    kinds |= {ours: "matched" for each in diagrams for ours, _, _ in each["matched"]}
+    return {"model": model, "parts": marked(text, kinds), "scores": numbers, "diagrams": diagrams}
+
+
+def marked(text: str, kinds: Mapping[str, str]) -> list[tuple[str, str]]:
+    """A text in parts, each with the kind of the cue that it is, or "": cues that the text has, longer ones first."""
+    spans: list[tuple[int, int, str]] = []
+    for cue in sorted(kinds, key=len, reverse=True):
+        start = text.find(cue) if cue else -1
+        if start >= 0 and all(start >= b or start + len(cue) <= a for a, b, _ in spans):
+            spans.append((start, start + len(cue), kinds[cue]))
+    parts, at = [], 0
+    for a, b, kind in [*sorted(spans), (len(text), len(text), "")]:
+        parts += [(text[at:a], ""), (text[a:b], kind)]
+        at = b
+    return [(part, kind) for part, kind in parts if part]
 
 
 def _overall(row: Mapping[str, Any]) -> float:

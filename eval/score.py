@@ -120,7 +120,7 @@ def provenance() -> dict[str, Any]:
     return {"seed": SEED, **commit(), "machine": machine(), "versions": versions}
 
 
-def command(words: Sequence[str]) -> str:
+def shown_command(words: Sequence[str]) -> str:
     """A command as results show it: of a path the last part, and no address of a server, since they are published."""
     return shlex.join(Path(each).name if re.match(r"/|~|https?://", each) else each for each in words)
 
@@ -143,6 +143,8 @@ def read_result(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path}, line {error.lineno}: is not JSON ({error.msg})") from None
     if not isinstance(result, dict) or not {"scores", "coverage", "model", "benchmark"} <= set(result):
         raise ValueError(f"{path}: is no result of `xemogpt score` or `xemogpt evaluate`")
+    if result.get("fold"):
+        result["model"] += f" (fold {result['fold']})"
     samples = samples_file(path)
     lines = samples.read_text(encoding="utf-8").splitlines() if samples.is_file() else []
     return result | {"samples": [json.loads(line) for line in lines], "file": path.name}

@@ -22,7 +22,7 @@ from typing import Any
 from xemogpt.eval.compare import compare
 from xemogpt.eval.cue_scores import Remembering
 from xemogpt.eval.records import Record, read_records
-from xemogpt.eval.score import Task, command, provenance, score
+from xemogpt.eval.score import Task, provenance, score, shown_command
 from xemogpt.eval.table import COLUMNS, value
 
 SHELL = re.compile(r"\bIn the (video|audio|text)\b(?: clues?)?,? *")
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     references = read_records(args.references, {"text": args.column})
     task = Task(("emocue_360", "bleu", "cider"), cues={"encoder": Remembering(args.encoder), "preset": "official"})
-    result: dict[str, Any] = {"command": command(["python", *sys.argv]), **provenance()}
+    result: dict[str, Any] = {"command": shown_command(["python", *sys.argv]), **provenance()}
     result["references"] = {"file": Path(args.references).name, "texts": len(references)}
     result["styles"], found = study(references, references, task)
     result["signatures"] = found["signatures"]

@@ -18,6 +18,7 @@ from xemogpt.eval.benchmark import Benchmark, Item, Source
 from xemogpt.eval.compare import compare, paired, paired_uar
 from xemogpt.eval.generate import generate
 from xemogpt.eval.records import Record, read_records
+from xemogpt.eval.report import marked
 from xemogpt.eval.score import Task, derangements, read_result, score, write_result
 from xemogpt.eval.table import markdown, ranks
 from xemogpt.prompts_xemogpt import Prompt
@@ -303,6 +304,19 @@ def test_results_on_disk_compare_and_report(tmp_path: Path, capsys: pytest.Captu
     text = page.read_text(encoding="utf-8")
     assert "he smiles and nods at her x" in text
     assert not any(word in text for word in ("http://", "https://", 'src="/', "@import"))
+
+
+def test_cues_are_marked_where_they_stand_in_the_text() -> None:
+    kinds = {
+        "smiles": "hallucinated",
+        "he smiles": "matched",
+        "absent": "matched",
+        "nods": "hallucinated",
+        "": "matched",
+    }
+    parts = marked("In it, he smiles & nods.", kinds)
+    assert parts == [("In it, ", ""), ("he smiles", "matched"), (" & ", ""), ("nods", "hallucinated"), (".", "")]
+    assert marked("", kinds) == []
 
 
 def test_compare_refuses_what_cannot_be_compared(tmp_path: Path) -> None:
