@@ -28,6 +28,8 @@ if __name__ == "__main__":
                 "eval/*.json",
                 "eval/*.jinja",
                 "eval/benchmarks/*.yaml",
+                "data/synth/*.npz",
+                "data/synth/*.txt",
             ]
         },
         cmdclass={"build_py": BuildWithoutSetup},
