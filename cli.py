@@ -25,7 +25,7 @@ from xemogpt.commands import say
 from xemogpt.data.jsonl import one_line
 
 # modules of `xemogpt.commands`, in the order of the help
-GROUPS = ("explain", "evaluate", "models", "data", "synth", "train")
+GROUPS = ("explain", "evaluate", "cues", "models", "data", "synth", "train")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

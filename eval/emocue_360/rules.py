@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .cue_schema import Cue
 from .polarity import is_negated
-from .sections import modality_of, read_sentences
+from .sections import modality_of, read_sentences, split_tail
 
 NAME = "rules-1"
 _QUOTATION = re.compile(r'"[^"\n]{1,400}"|“[^”\n]{1,400}”|「[^」\n]{1,400}」|『[^』\n]{1,400}』')
@@ -109,7 +109,7 @@ _LEAD_IN = re.compile(  # what introduces a quotation and is no cue without it
 # Readings with one rule less, for the study of how much a score depends on the extractor (Table III).
 VARIANTS = {
     "all": "all rules",
-    "sentences": "whole sentences, not clauses",
+    "sentences": "whole sentences, cut at what is inferred alone",
     "openings": "empty openings are left on",
     "sections": "the section alone decides the modality, not words",
     "words": "words alone decide the modality, not the section",
@@ -154,7 +154,11 @@ def _cues(text: str, variant: str) -> Iterator[Cue]:
         clauses = []
         at = sentence.start
         for start, end in [*quotations, (sentence.end, sentence.end)]:
-            clauses += [(at, start)] if variant == "sentences" else _clauses(text, at, start)
+            if variant == "sentences":
+                observed, inferred_text = split_tail(text[at:start])
+                clauses += [(at, at + len(observed)), (start - len(inferred_text), start)]
+            else:
+                clauses += _clauses(text, at, start)
             if end > start:
                 clauses.append((start, end))
             at = end
