@@ -115,7 +115,8 @@ def agreement(
 
     Returns:
         `runs`, one for each extractor: `extractor`, scores by dimension, `mean`, `mean_f1`, `signature`; `spread`: for
-        each of these numbers, where every run has it, its `mean`, and in thousandths `std` (of a sample: n - 1) and `range` over the runs.
+        each of these numbers, where every run has it, its `mean`, and in thousandths `std` (of a sample: n - 1) and
+        `range` over the runs.
     """
     if len(extractors) < 2:
         raise ValueError("an agreement needs two extractors at least")
