@@ -1,5 +1,5 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
-"""Speed and memory of EmoCue-360: one pass over the distinct cues of a run, against the encoder called for each sample.
+"""Speed and memory of EmoCue-360: one pass over the distinct cues of a run, against calls of the encoder a sample.
 
     python -m xemogpt.scripts.measure_emocue_360 --descriptions emer_v2_reason.csv --out results/emocue_360_speed.json
 
@@ -27,7 +27,7 @@ Description = dict[str, list[str]]
 
 
 def per_sample(predictions: Sequence[Description], references: Sequence[Description], encoder: Any) -> np.ndarray:
-    """Precision and recall (3, 2) with two calls of the encoder for each sample and dimension, as the authors' code."""
+    """Precision and recall (3, 2) with two calls of the encoder a sample and dimension, as the authors' code."""
     scores = np.zeros((len(references), 3, 2))
     for number, (said, truth) in enumerate(zip(predictions, references, strict=True)):
         for column, name in enumerate(DIMENSIONS):

@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         shown = "  ".join(f"{preset} {row[preset]['mean_f1']:.3f}" for preset in PRESETS)
         print(f"{name:42} {shown}", flush=True)
     about = {
-        "what": "mean F1 and all else of EmoCue-360 for descriptions that deserve nothing, with one that deserves more",
+        "what": "EmoCue-360 of descriptions that deserve nothing, with some that deserve more",
         "command": shlex.join(["python", "-m", "xemogpt.scripts.study_attacks", *map(_bare, argv or sys.argv[1:])]),
         "samples": len(names),
         "extractor": f"{extractor.name}@{extractor.digest}",
