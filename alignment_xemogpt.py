@@ -53,11 +53,11 @@ class XEmoGPTCueConfig(PreTrainedConfig):
         if width is not None and width != bridge.hidden_size:
             raise ValueError(f"{self.media}_bridge_config is {bridge.hidden_size} wide, but its tower {width}")
         clip = self.text_config.model_type == "clip_text_model"
-        if self.text_pooling is None:
-            self.text_pooling = "projection" if clip else "pooled"
-        if self.text_pooling not in POOLINGS or (self.text_pooling == "projection") != clip:
+        pooling = getattr(self, "text_pooling", None) or ("projection" if clip else "pooled")
+        self.text_pooling = pooling
+        if pooling not in POOLINGS or (pooling == "projection") != clip:
             raise ValueError(
-                f"text_pooling {self.text_pooling!r} does not suit a '{self.text_config.model_type}': CLIP's text "
+                f"text_pooling {pooling!r} does not suit a '{self.text_config.model_type}': CLIP's text "
                 f"tower takes 'projection', others one of {', '.join(POOLINGS[1:])}"
             )
         size = self.text_config.projection_dim if clip else self.text_config.hidden_size

@@ -123,11 +123,13 @@ class XEmoGPTConfig(PreTrainedConfig):
     num_frames (`int`, *optional*, defaults to 16): frames per clip, one LLM token each.
     vision_feature (`str`, *optional*): `"class"` reads the raw class token of the last hidden state, `"pooled"` the
         encoder's pooled state. Default: `"class"` where the encoder has a class token.
+    audio_pooling (`int`, *optional*, defaults to 1): how many audio steps are averaged into one LLM token. 1 is the
+        paper's; a small LLM learns faster from fewer tokens.
     cue_embedding_size (`int`, *optional*, defaults to 768): width of the space in which cues and media are compared.
     video_text_size, audio_text_size (`int`, *optional*, defaults to 768): width of the frozen text encoder each
         cue-alignment head was trained against (CLIP's text tower, LaBSE).
-    video_token_id, audio_token_id (`int`): placeholders in `input_ids`, one per frame and one per audio step. They may
-        lie above the LLM's vocabulary: the model never embeds nor emits them.
+    video_token_id, audio_token_id (`int`): placeholders in `input_ids`, one per frame and one per audio token. They
+        may lie above the LLM's vocabulary: the model never embeds nor emits them.
     freeze_towers (`bool`, *optional*, defaults to `True`): towers stay in eval mode and get no gradient.
     untrained_parts (`list[str]`, *optional*): parts whose weights are random, so that no output of theirs is evidence.
     """
@@ -149,6 +151,7 @@ class XEmoGPTConfig(PreTrainedConfig):
     audio_bridge_config: dict | PreTrainedConfig | None = None
     num_frames: int = 16
     vision_feature: str | None = None
+    audio_pooling: int = 1
     cue_embedding_size: int = 768
     video_text_size: int = 768
     audio_text_size: int = 768
@@ -183,8 +186,9 @@ class XEmoGPTConfig(PreTrainedConfig):
     def _check(self) -> None:
         if self.vision_feature not in ("class", "pooled"):
             raise ValueError(f"vision_feature must be 'class' or 'pooled', not {self.vision_feature!r}")
-        if self.num_frames < 1:
-            raise ValueError(f"num_frames must be at least 1, not {self.num_frames}")
+        for name in ("num_frames", "audio_pooling"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.video_token_id == self.audio_token_id:
             raise ValueError(f"video_token_id and audio_token_id are both {self.video_token_id}; they must differ")
         for name, tower in (("video", self.vision_config), ("audio", self.audio_config)):

@@ -34,7 +34,7 @@ from .bridges_xemogpt import (
     XEmoGPTCueOutput,
 )
 from .configuration_xemogpt import XEmoGPTConfig
-from .towers_xemogpt import encode_frames, encode_voices, length_mask, padding_leaks
+from .towers_xemogpt import encode_frames, encode_voices, length_mask, padding_leaks, pool_steps
 
 logger = logging.get_logger(__name__)
 
@@ -52,12 +52,14 @@ OWN_PARTS = (
 
 @dataclass
 class XEmoGPTAudioFeatures(BaseModelOutputWithPooling):
-    """`last_hidden_state` H_a (N, l_a, d_a), `pooler_output` Z_a (N, l_a, d), both zero at padding.
+    """`last_hidden_state` H_a (N, l_a, d_a), `pooler_output` Z_a (N, l_z, d), both zero at padding.
 
-    `attention_mask` (N, l_a) bool marks the real audio steps; None says that all are.
+    `attention_mask` (N, l_a) bool marks the real audio steps, `token_mask` (N, l_z) the real LLM tokens; None says
+    that all are. l_z is l_a unless `config.audio_pooling` averages steps.
     """
 
     attention_mask: torch.BoolTensor | None = None
+    token_mask: torch.BoolTensor | None = None
 
 
 @dataclass
@@ -187,7 +189,7 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
         input_features_mask: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> XEmoGPTAudioFeatures:
-        """Waveforms (N, L) at 16 kHz or log-mel (N, mels, frames) -> H_a (N, l_a, d_a) and Z_a (N, l_a, d).
+        """Waveforms (N, L) at 16 kHz or log-mel (N, mels, frames) -> H_a (N, l_a, d_a) and Z_a (N, l_z, d).
 
         The tower sees the padded batch as given. One of the group-norm kind (HuBERT-base) lets padding leak into the
         features of shorter clips; `forward` and `generate` therefore give it one clip at a time.
@@ -197,15 +199,17 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
                 self.audio_tower, input_values, input_values_mask, input_features, input_features_mask, **kwargs
             )
         hidden_states = self.audio_bridge(audio_features, mask)
-        projected = self.audio_projector(hidden_states)
-        if mask is not None:  # the projector's bias would otherwise fill the padding
-            projected = projected * mask.unsqueeze(-1).to(projected.dtype)
+        pooled, token_mask = pool_steps(hidden_states, mask, self.config.audio_pooling)
+        projected = self.audio_projector(pooled)
+        if token_mask is not None:  # the projector's bias would otherwise fill the padding
+            projected = projected * token_mask.unsqueeze(-1).to(projected.dtype)
         return XEmoGPTAudioFeatures(
             last_hidden_state=hidden_states,
             pooler_output=projected,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             attention_mask=mask,
+            token_mask=token_mask,
         )
 
     def encode_audio(self, **inputs: Any) -> XEmoGPTAudioFeatures:
@@ -222,12 +226,15 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
         def stack(name: str) -> torch.Tensor:
             return nn.utils.rnn.pad_sequence([clip[name][0] for clip in clips], batch_first=True)
 
-        steps = torch.tensor([clip.pooler_output.shape[1] for clip in clips], device=mask.device)
-        pooled = stack("pooler_output")
+        def real(name: str) -> torch.Tensor:
+            lengths = torch.tensor([clip[name].shape[1] for clip in clips], device=mask.device)
+            return length_mask(lengths, max(clip[name].shape[1] for clip in clips))
+
         return XEmoGPTAudioFeatures(
             last_hidden_state=stack("last_hidden_state"),
-            pooler_output=pooled,
-            attention_mask=length_mask(steps, pooled.shape[1]),
+            pooler_output=stack("pooler_output"),
+            attention_mask=real("last_hidden_state"),
+            token_mask=real("pooler_output"),
         )
 
     def get_video_cues(self, pixel_values_videos: torch.FloatTensor) -> XEmoGPTCueOutput:
@@ -520,10 +527,10 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
             if model_kwargs["mm_encoder_outputs"].get("audio") is not None:
                 raise ValueError("pass either raw audio or mm_encoder_outputs['audio'], not both")
             features = self.model.encode_audio(**audio)
-            if features.attention_mask is not None:  # one tensor per clip, which generation can cut up
-                lengths = features.attention_mask.sum(-1).tolist()
+            if features.token_mask is not None:  # one tensor per clip, which generation can cut up
+                lengths = features.token_mask.sum(-1).tolist()
                 features.pooler_output = [x[:n] for x, n in zip(features.pooler_output, lengths, strict=True)]
-                features.attention_mask = None
+                features.token_mask = None
             model_kwargs["mm_encoder_outputs"]["audio"] = features
         return model_kwargs
 
@@ -539,7 +546,7 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
         for medium, output in mm_encoder_output.items():
             if output is None:
                 continue
-            pooled, mask = output.pooler_output, getattr(output, "attention_mask", None)
+            pooled, mask = output.pooler_output, getattr(output, "token_mask", None)
             ids = None if input_ids is None or input_ids.shape[1] == 0 else input_ids
             placeholders = self.model.get_placeholder_mask(
                 ids, inputs_embeds, getattr(self.config, f"{medium}_token_id")
@@ -557,7 +564,7 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
             ]
             expanded[medium] = XEmoGPTAudioFeatures(
                 pooler_output=pooled[order] if isinstance(pooled, torch.Tensor) else [pooled[clip] for clip in order],
-                attention_mask=None if mask is None else mask[order],
+                token_mask=None if mask is None else mask[order],
             )
         return expanded
 
@@ -648,7 +655,7 @@ def _flatten(features: BaseModelOutputWithPooling) -> tuple[torch.Tensor, int | 
     if not isinstance(pooled, torch.Tensor):
         pooled = torch.cat(list(pooled))
     rows = pooled.reshape(-1, pooled.shape[-1])
-    mask = getattr(features, "attention_mask", None)
+    mask = getattr(features, "token_mask", None)
     if mask is None:
         return rows, rows.shape[0]
     return rows[torch.argsort(~mask.flatten(), stable=True)], mask.sum()

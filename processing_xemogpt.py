@@ -74,6 +74,7 @@ class XEmoGPTProcessor(ProcessorMixin):
         max_audio_seconds: audio beyond is cut, as the released model does.
         audio_convolutions: (kernel, stride, padding) of the audio tower's convolutions, from which the number of audio
             steps follows.
+        audio_pooling: audio steps that make one audio token, as in the model's configuration.
         max_context: longest prompt with answer, in tokens; None for no limit.
         max_subtitle_tokens: a longer subtitle is cut, with a warning.
     """
@@ -100,13 +101,14 @@ class XEmoGPTProcessor(ProcessorMixin):
             (2, 2, 0),
             (2, 2, 0),
         ),
+        audio_pooling: int = 1,
         max_context: int | None = MAX_CONTEXT,
         max_subtitle_tokens: int = 512,
     ):
         self.num_frames = num_frames
         self.max_audio_seconds = max_audio_seconds
         self.audio_convolutions = [list(layer) for layer in audio_convolutions]
-        self.max_context = max_context
+        self.audio_pooling, self.max_context = audio_pooling, max_context
         self.max_subtitle_tokens = max_subtitle_tokens
         super().__init__(image_processor, feature_extractor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
         tokenizer.padding_side = "left"  # so that every row of a batch generates from its own last token
@@ -401,7 +403,7 @@ class XEmoGPTProcessor(ProcessorMixin):
         """Audio tokens of a clip of `length` samples (waveform towers) or mel frames (Whisper)."""
         for kernel, stride, padding in self.audio_convolutions:
             length = (length + 2 * padding - kernel) // stride + 1
-        return length
+        return -(-length // self.audio_pooling)
 
     def _tokenize(self, text: list[str], return_mask: bool, **kwargs: Any) -> dict[str, Any]:
         """Tokenises prompts; an answer is tokenised on its own, so that no token spans the turn."""

@@ -81,6 +81,20 @@ def length_mask(lengths: torch.Tensor, size: int) -> torch.Tensor:
     return torch.arange(size, device=lengths.device) < lengths.unsqueeze(-1)
 
 
+def pool_steps(
+    hidden_states: torch.Tensor, mask: torch.Tensor | None, factor: int
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Averages every `factor` steps of (N, L, d), the real ones alone -> (N, ceil(L / factor), d), zero where there is
+    none, and its mask. A factor of 1 changes nothing."""
+    if factor == 1:
+        return hidden_states, mask
+    weights = hidden_states.new_ones(hidden_states.shape[:2]) if mask is None else mask.to(hidden_states.dtype)
+    short = -hidden_states.shape[1] % factor
+    windows = nn.functional.pad(hidden_states * weights.unsqueeze(-1), (0, 0, 0, short)).unflatten(1, (-1, factor))
+    counts = nn.functional.pad(weights, (0, short)).unflatten(1, (-1, factor)).sum(-1)
+    return windows.sum(2) / counts.clamp(min=1).unsqueeze(-1), None if mask is None else counts > 0
+
+
 @capture_outputs
 def _whisper(
     tower: WhisperEncoder, features: torch.Tensor, mask: torch.Tensor | None = None, **kwargs: Any
@@ -115,4 +129,4 @@ def _whisper_steps(mask: torch.Tensor | None) -> torch.Tensor | None:
     return None if mask is None else length_mask((mask.sum(-1) + 1) // 2, (mask.shape[1] + 1) // 2)
 
 
-__all__ = ["encode_frames", "encode_voices", "length_mask", "padding_leaks"]
+__all__ = ["encode_frames", "encode_voices", "length_mask", "padding_leaks", "pool_steps"]

@@ -32,6 +32,7 @@ def register(command: Command) -> None:
     tiny.add_argument("--out", metavar="DIR", help="folder to make (default: in $XEMOGPT_HOME or ~/.cache/xemogpt)")
     tiny.add_argument("--llm", metavar="ID|DIR", help="SmolLM2-135M-Instruct (default: out of an installed wheel)")
     tiny.add_argument("--audio", metavar="ID|DIR", help="Whisper tiny.en (default: out of an installed wheel)")
+    tiny.add_argument("--vision", metavar="DIR", help="vision tower of stage 0, to train what stands on it")
     tiny.add_argument("--force", action="store_true", help="make it anew even where the folder is complete")
 
 
@@ -68,5 +69,5 @@ def run_tiny(args: argparse.Namespace) -> int:
     """`xemogpt tiny`."""
     from xemogpt.hub.tiny import assemble_tiny
 
-    print(assemble_tiny(args.out, args.llm, args.audio, args.force))
+    print(assemble_tiny(args.out, args.llm, args.audio, args.vision, args.force))
     return 0

@@ -6,13 +6,13 @@ import importlib
 
 from xemogpt.commands import Command
 
-STAGES = {"stage1": "stage1_vecb", "stage2": "stage2_aecb", "stage3": "stage3_sft"}
+STAGES = {"stage0": "stage0_tower", "stage1": "stage1_vecb", "stage2": "stage2_aecb", "stage3": "stage3_sft"}
 
 
 def register(command: Command) -> None:
     """Add the subcommands."""
-    train = command("train", run_train, "run one of the three training stages by a recipe; a killed run goes on")
-    train.add_argument("stage", choices=STAGES, help="1: VECB, 2: AECB, 3: instruction tuning")
+    train = command("train", run_train, "run a training stage by a recipe; a killed run goes on")
+    train.add_argument("stage", choices=STAGES, help="0: a small tower, 1: VECB, 2: AECB, 3: instruction tuning")
     train.add_argument("--config", required=True, metavar="FILE.yaml", help="the recipe, see recipes/")
     train.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="in place of a line of the recipe; repeatable"

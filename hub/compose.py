@@ -65,8 +65,9 @@ def compose(
     positions = getattr(model.config.text_config, "max_position_embeddings", None)
     if positions is not None and positions < XEmoGPTProcessor.MAX_CONTEXT:
         processor_kwargs = {"max_context": positions} | (processor_kwargs or {})
+    processor_kwargs = {"audio_pooling": model.config.audio_pooling} | (processor_kwargs or {})
     processor = XEmoGPTProcessor.build(
-        tokenizer, image_processor, feature_extractor, model.config.audio_config, **processor_kwargs or {}
+        tokenizer, image_processor, feature_extractor, model.config.audio_config, **processor_kwargs
     )
     use_processor_tokens(model, processor)
     if isinstance(dtype, torch.dtype):

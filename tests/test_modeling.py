@@ -4,6 +4,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny_inputs import clips, frames, tensors, voice
@@ -14,7 +15,9 @@ from transformers import (
 
 from xemogpt.configuration_xemogpt import XEmoGPTConfig
 from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration, XEmoGPTModel
+from xemogpt.towers_xemogpt import pool_steps
 
+SOUND = ("input_values", "input_features")
 KINDS = [("hubert", "qwen3"), ("whisper", "llama"), ("hubert-group", "qwen3")]
 
 
@@ -392,3 +395,35 @@ def test_a_prompt_without_its_media_is_said(hubert: Path, caplog: pytest.LogCapt
         patch.setattr(module.logger, "warning_once", said.append)
         model(**inputs)
     assert said == ["input_ids hold video placeholders, but no video was passed"]
+
+
+@pytest.mark.parametrize("kind", ["hubert", "whisper", "hubert-group"])
+def test_audio_steps_are_pooled_as_the_configuration_says(kind: str, tmp_path: Path) -> None:
+    """Every three steps become one token, the last of each clip from what is left; one step each changes nothing."""
+    hidden = torch.arange(14.0).reshape(2, 7, 1)
+    mask = torch.arange(7) < torch.tensor([[7], [4]])
+    assert pool_steps(hidden, mask, 1) == (hidden, mask)
+    pooled, kept = pool_steps(hidden, mask, 3)
+    assert pooled[..., 0].tolist() == [[1.0, 4.0, 6.0], [8.0, 10.0, 0.0]]
+    assert kept is not None
+    assert kept.tolist() == [[True, True, True], [True, True, False]]
+    whole, none = pool_steps(hidden, None, 3)
+    assert none is None
+    assert whole[0, :, 0].tolist() == [1.0, 4.0, 6.0]
+
+    folder = make_tiny_model(tmp_path / "tiny", audio=kind, audio_pooling=3)
+    model, processor = load(folder), processor_of(folder)
+    rng = np.random.default_rng(0)
+    sounds = [rng.standard_normal(length).astype(np.float32) / 9 for length in (9000, 6100)]
+    asked = [processor.conversation(audio=sound, task="audio") for sound in sounds]
+    settings = {"tokenize": True, "return_dict": True, "return_tensors": "pt", "add_generation_prompt": True}
+    both = processor.apply_chat_template(asked, **settings)
+    features = model.model.encode_audio(**{name: value for name, value in both.items() if name.startswith(SOUND)})
+    tokens = (both["input_ids"] == processor.audio_token_id).sum(-1)
+    steps = features.attention_mask.sum(-1)
+    assert tokens.tolist() == [-(-step // 3) for step in steps.tolist()] == features.token_mask.sum(-1).tolist()
+    answers = model.generate(**both, max_new_tokens=6, min_new_tokens=6, num_beams=2)[:, both["input_ids"].shape[1] :]
+    for row, messages in enumerate(asked):
+        alone = processor.apply_chat_template([messages], **settings)
+        answer = model.generate(**alone, max_new_tokens=6, min_new_tokens=6, num_beams=2)[0]
+        assert answer[alone["input_ids"].shape[1] :].tolist() == answers[row].tolist()

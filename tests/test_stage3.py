@@ -41,12 +41,13 @@ def arguments(place: Path, **more: Any) -> Arguments:
 def config(out: Path, **more: Any) -> SFTConfig:
     given = {"max_steps": 2, "per_device_train_batch_size": 2, "learning_rate": 1e-2, "logging_steps": 1}
     given |= {"report_to": "none", "use_cpu": True, "bf16": False, "save_strategy": "no", "seed": 0}
+    given |= {"activation_checkpointing": False}
     return SFTConfig(output_dir=str(out), **given | more)
 
 
 @pytest.fixture(scope="module")
 def loaded(place: Path) -> tuple[Any, Any]:
-    model, processor = stage3_sft.load(arguments(place))
+    model, processor, _ = stage3_sft.load(arguments(place))
     return model, InstructionCollator(processor)
 
 
@@ -221,7 +222,7 @@ def test_trl_gives_the_loss_of_the_plain_trainer(place: Path, tmp_path: Path, lo
     mine = run(place, tmp_path / "trl", max_steps=1, per_device_train_batch_size=32)[0]["loss"]
     torch.manual_seed(0)
     settings = arguments(place)
-    model, processor = stage3_sft.load(settings)
+    model, processor, _ = stage3_sft.load(settings)
     collator = InstructionCollator(processor)
     train = stage3_sft.rows(read_mixture(settings.data), settings, config(tmp_path / "rows"), collator, "data")
     plain = Trainer(
@@ -248,7 +249,7 @@ def test_trl_gives_the_loss_of_the_plain_trainer(place: Path, tmp_path: Path, lo
 @pytest.mark.slow
 def test_activation_checkpointing_changes_nothing_but_memory(place: Path, tmp_path: Path) -> None:
     kept, again = (
-        run(place, tmp_path / str(on), gradient_checkpointing=on, train_sampling_strategy="group_by_length")
+        run(place, tmp_path / str(on), activation_checkpointing=on, train_sampling_strategy="group_by_length")
         for on in (False, True)
     )
     for step in range(2):
@@ -323,6 +324,7 @@ def test_clips_of_no_use_are_listed_and_never_replaced(
         ({}, {"packing": True}, "packing and padding_free are not possible"),
         ({}, {"load_best_model_at_end": True, "eval_strategy": "no"}, "needs eval_data"),
         ({"model": "nowhere/at/all"}, {}, "nowhere/at/all"),
+        ({"video_bridge": "runs/none"}, {}, "there is no cue encoder runs/none: run stage 1 first"),
         ({"data": [{"manifest": "TRAIN", "wieght": 2}]}, {}, "an entry of a mixture is"),
         ({"data": [{"manifest": "TRAIN", "weight": 0}]}, {}, "the weight must be a positive number"),
         ({"data": [{"manifest": "TRAIN"}, {"manifest": "TRAIN"}]}, {}, "id 'a' is in .* already"),

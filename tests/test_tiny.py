@@ -195,7 +195,7 @@ def test_vision_tower_is_seeded_and_leaves_the_random_state() -> None:
     weights = [torch.cat([p.flatten() for p in model.parameters()]) for model in (tower, again, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
-    assert tower(torch.zeros(2, 3, 112, 112)).last_hidden_state.shape == (2, 65, 256)
+    assert tower(torch.zeros(2, 3, 112, 112)).last_hidden_state.shape == (2, 50, 256)
 
 
 # ---- the real SmolLM2

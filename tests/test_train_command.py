@@ -21,6 +21,8 @@ from tiny_model import make_tiny_model
 from transformers import AutoModelForMultimodalLM
 
 from xemogpt.cli import main
+from xemogpt.hub.export import METRIC as METRIC_FOLDER
+from xemogpt.hub.export import export
 from xemogpt.hub.merge import merge
 from xemogpt.inference.explain import explain
 from xemogpt.train import checkpoints
@@ -49,6 +51,7 @@ def recipe(place: Path, out: Path, **more: Any) -> Path:
         "logging_steps": 1,
         "save_strategy": "steps",
         "save_steps": 2,
+        "activation_checkpointing": False,
         "use_cpu": True,
         "bf16": False,
         "seed": 3,
@@ -86,6 +89,7 @@ def test_dry_run_checks_everything_and_writes_nothing(place: Path, capsys: pytes
 def test_dry_run_of_the_full_size_recipe(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """The paper's model from the root's configuration, on the meta device: no weight is there."""
     settings = [f"data=[{{manifest: {place / 'train.jsonl'}}}]", f"model={ROOT}", "video_bridge=", "audio_bridge="]
+    settings += ["eval_data=[]", "eval_strategy='no'", "load_best_model_at_end=false"]
     options = [part for each in [*settings, f"output_dir={tmp_path / 'out'}"] for part in ("--set", each)]
     path = ROOT / "recipes/xemogpt-4b/stage3.yaml"
     assert main(["train", "stage3", "--config", str(path), "--dry-run", *options]) == 0
@@ -260,7 +264,7 @@ def test_adapter_explains_and_merges(place: Path, trained: Path, tmp_path: Path)
     from xemogpt.train.collator import InstructionCollator
     from xemogpt.train.stage3_sft import Arguments, load
 
-    base, processor = load(Arguments(model=str(place / "model")))
+    base, processor, _ = load(Arguments(model=str(place / "model")))
     row = {"id": "a#reason-en", "kind": "reason", "language": "en", "video": clip, "audio": None, "subtitle": None}
     batch = InstructionCollator(processor)([row | {"answer": "In the video, she frowns."}])
     inputs = {name: value for name, value in batch.items() if name not in ("ids", "modality_gates")}
@@ -286,14 +290,64 @@ def test_export_takes_what_belongs_on_the_hub_and_nothing_else(
     (folder / "optimizer.pt").write_bytes(b"1")
     (folder / "notes.txt").write_text("private")
     (folder / "checkpoint-2").mkdir()
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["_name_or_path"] = str(tmp_path / "llm")  # as a model composed of local folders has it
+    (folder / "config.json").write_text(json.dumps(config))
     assert main(["export", str(folder), "--out", str(tmp_path / "hub")]) == 0
     said = capsys.readouterr().out
     assert "left out: checkpoint-2/, notes.txt, optimizer.pt" in said
     copied = {path.name for path in (tmp_path / "hub").iterdir()}
     assert {"README.md", "config.json", "model.safetensors", "modeling_xemogpt.py", "tokenizer.json"} <= copied
     assert not {"optimizer.pt", "notes.txt", "checkpoint-2", "training_args.bin"} & copied
+    assert str(tmp_path) not in (tmp_path / "hub" / "config.json").read_text()
     assert main(["export", str(folder), "--out", str(tmp_path / "hub")]) == 2
     assert "exists and is not empty" in capsys.readouterr().err
+
+
+METRIC = """
+import datasets
+import evaluate
+from .count import equal
+
+class Equal(evaluate.Metric):
+    def _info(self):
+        text = datasets.Value("string")
+        features = datasets.Features({"predictions": text, "references": text})
+        return evaluate.MetricInfo(description="", citation="", inputs_description="", features=features)
+
+    def _compute(self, predictions, references):
+        return {"equal": equal(predictions, references)}
+"""
+
+
+def test_export_takes_the_metric_along_and_tries_it(trained: Path, tmp_path: Path) -> None:
+    evaluate = pytest.importorskip("evaluate")
+    folder, metric = merge(trained, tmp_path / "merged"), tmp_path / "equal_cues"
+    (metric / "__pycache__").mkdir(parents=True)
+    (metric / "equal_cues.py").write_text(METRIC)
+    (metric / "count.py").write_text("def equal(a, b):\n    return sum(map(str.__eq__, a, b))\n")
+    (metric / "README.md").write_text("---\ntitle: Equal\n---\n")
+    (metric / "notes.txt").write_text("private")
+    done = export(folder, tmp_path / "hub", metric)
+    names = ["equal_cues/README.md", "equal_cues/count.py", "equal_cues/equal_cues.py"]
+    assert done.copied[-3:] == names
+    assert done.unchecked is None
+    loaded = evaluate.load(str(tmp_path / "hub" / "equal_cues"))
+    assert loaded.compute(predictions=["a", "b"], references=["a", "c"]) == {"equal": 1}
+    assert sorted(path.name for path in (tmp_path / "hub/equal_cues").iterdir()) == [each[11:] for each in names]
+
+    (metric / "count.py").unlink()
+    with pytest.raises(ValueError, match="the metric does not load: .*count"):
+        export(folder, tmp_path / "again", metric)
+    assert export(folder, tmp_path / "none", tmp_path / "absent").copied == done.copied[:-3]
+
+
+def test_the_projects_own_metric_goes_with_a_model(trained: Path, tmp_path: Path) -> None:
+    if not METRIC_FOLDER.is_dir():
+        pytest.skip("the metric is not part of this checkout")
+    done = export(merge(trained, tmp_path / "merged"), tmp_path / "hub")
+    assert {"emocue_360/emocue_360.py", "emocue_360/scoring.py"} <= set(done.copied)
+    assert done.unchecked is None
 
 
 def test_export_refuses_what_others_could_not_use(

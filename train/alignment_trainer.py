@@ -4,8 +4,8 @@
 from typing import Any
 
 import torch
+from torch.utils.data import SequentialSampler
 from transformers import EvalPrediction, Trainer, TrainerCallback
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from xemogpt.train.alignment_metrics import recognition, retrieval, temporal_accuracy
 from xemogpt.train.alignment_model import AudioAlignment, VideoAlignment
@@ -168,9 +168,11 @@ class AlignmentTrainer(CheckedTrainer, Trainer):
             if parameter.ndim >= 2 and "position_embedding" not in name
         ]
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        dataset = self.train_dataset if train_dataset is None else train_dataset
-        if self.args.train_sampling_strategy == "group_by_length" and dataset.cache is not None:
-            size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-            return LengthGroupedSampler(size, lengths=dataset.lengths())
-        return super()._get_train_sampler(train_dataset)
+    def row_lengths(self, dataset: Any) -> list[int]:
+        if dataset.cache is None:
+            raise ValueError("train_sampling_strategy group_by_length needs a cache, which knows how long clips are")
+        return dataset.lengths()
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> SequentialSampler:
+        """In order: to group by length, the Trainer would look for tokens."""
+        return SequentialSampler(eval_dataset)

@@ -42,12 +42,13 @@ def report(arguments: Any, training: Any, mixtures: list[Mixture]) -> str:
         lines.append(f"left out, no answer of the kinds asked for: {len(mute)} clips, as {mute[0]}")
     lines.append(f"eval_data: {len(mixtures[1].samples)} clips, {sum(map(len, asked[1]))} instructions")
     if whole:
-        model, processor = stage3_sft.load(arguments)
+        model, processor, heads = stage3_sft.load(arguments)
         lines += _clips(mixtures[0], asked[0], InstructionCollator(processor))
     else:
         model = _on_meta(folder)
+        heads = []
         lines.append(f"not checked: {arguments.model} has no weights here, so clips, bridges and shapes")
-    model = stage3_sft.adapt(model, arguments)
+    model = stage3_sft.adapt(model, arguments, heads)
     lines += _weights(model, arguments.model_dtype)
     lines += _steps(training, len(chosen))
     return "\n".join(lines) + "\n"
@@ -113,5 +114,5 @@ def _steps(training: Any, rows: int) -> list[str]:
         f"steps: {steps}, of {batch} instructions ({training.per_device_train_batch_size} a process x "
         f"{training.gradient_accumulation_steps} accumulated x {training.world_size} processes); {an_epoch} an epoch",
         f"device: {training.device}, learning rate {training.learning_rate}, bf16 {bool(training.bf16)}, activation "
-        f"checkpointing {bool(training.gradient_checkpointing)}",
+        f"checkpointing {bool(training.activation_checkpointing)}",
     ]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
 
-from xemogpt.train.alignment_run import AlignmentArguments, run
+from xemogpt.train.alignment_run import run
+from xemogpt.train.alignment_start import AlignmentArguments
 
 
 @dataclass

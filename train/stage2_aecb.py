@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
 
-from xemogpt.train.alignment_run import AlignmentArguments, run
+from xemogpt.train.alignment_run import run
+from xemogpt.train.alignment_start import AlignmentArguments
 from xemogpt.train.augment import Augmentation
 
 
@@ -16,6 +17,10 @@ from xemogpt.train.augment import Augmentation
 class Arguments(AlignmentArguments):
     """Settings of stage 2 beside those of `transformers.TrainingArguments`."""
 
+    text_sources: list[str] = field(
+        default_factory=lambda: ["cues", "caption", "label"],
+        metadata={"help": "where a clip's text comes from, the first that it has; a caption may speak of the picture"},
+    )
     label_prompt: str = field(
         default="a person who sounds {label}", metadata={"help": "text of a label, in training and for recognition"}
     )

@@ -14,6 +14,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,13 +80,13 @@ def main(arguments: Arguments, training: Any, dry_run: bool = False) -> None:
 
         sys.stdout.write(report(arguments, training, mixtures))
         return
-    model, processor = load(arguments)
+    model, processor, heads = load(arguments)
     collator = InstructionCollator(processor, arguments.gating)
     train, evaluation = (
         rows(mixture, arguments, training, collator, name)
         for mixture, name in zip(mixtures, ("data", "eval_data"), strict=True)
     )
-    _trainer(arguments, training, adapt(model, arguments), processor, collator, train, evaluation)
+    _trainer(arguments, training, adapt(model, arguments, heads), processor, collator, train, evaluation)
 
 
 def _check(arguments: Arguments, training: Any) -> None:
@@ -112,8 +113,8 @@ def _check(arguments: Arguments, training: Any) -> None:
     training.dataset_kwargs = {**(training.dataset_kwargs or {}), "skip_prepare_dataset": True}
 
 
-def load(arguments: Arguments) -> tuple[Any, Any]:
-    """The model, with the bridges of stages 1 and 2 put in, and its processor."""
+def load(arguments: Arguments) -> tuple[Any, Any, list[str]]:
+    """The model, with the bridges of stages 1 and 2 put in, its processor, and the cue heads that came with them."""
     from transformers import AutoProcessor
 
     from xemogpt.hub.compose import torch_dtype
@@ -123,10 +124,20 @@ def load(arguments: Arguments) -> tuple[Any, Any]:
     dtype = torch_dtype(arguments.model_dtype)
     model = XEmoGPTForConditionalGeneration.from_pretrained(source, dtype=dtype)
     processor = AutoProcessor.from_pretrained(source, trust_remote_code=True)
+    heads = []
     for folder, media in ((arguments.video_bridge, "video"), (arguments.audio_bridge, "audio")):
-        if folder is not None:
-            install_bridge(model, folder, media)
-    return model, processor
+        if folder is None:
+            continue
+        size = getattr(model.config, f"{media}_text_size")
+        install_bridge(model, folder, media)
+        if getattr(model.config, f"{media}_text_size") == size:
+            heads.append(f"{media}_cue_head")
+        else:
+            logger.warning(
+                "the %s cue head of %s will not be in the adapter: compose the model with %s_text_size=%d to keep it",
+                *(media, folder, media, getattr(model.config, f"{media}_text_size")),
+            )
+    return model, processor, heads
 
 
 def model_folder(name: str) -> str:
@@ -143,19 +154,28 @@ def install_bridge(model: Any, folder: str, media: str) -> None:
 
     Raises:
         ValueError: it is an encoder of the other medium, of another tower, or of another shape.
+        FileNotFoundError: there is none.
     """
     from xemogpt.alignment_xemogpt import XEmoGPTAudioCueEncoder, XEmoGPTVideoCueEncoder
     from xemogpt.train.alignment_handover import install
 
     encoder = {"video": XEmoGPTVideoCueEncoder, "audio": XEmoGPTAudioCueEncoder}[media]
-    found = encoder.config_class.get_config_dict(folder)[0].get("model_type")
+    try:
+        found = encoder.config_class.get_config_dict(folder)[0].get("model_type")
+    except OSError as error:
+        stage = "stage 1" if media == "video" else "stage 2"
+        raise FileNotFoundError(
+            f"{media}_bridge: there is no cue encoder {folder}: run {stage} first, or set {media}_bridge: null"
+        ) from error
     if found != encoder.config_class.model_type:
         raise ValueError(f"{media}_bridge: {folder} holds a {found!r}, not a {encoder.config_class.model_type!r}")
     install(encoder.from_pretrained(folder, dtype=torch.float32), model)
 
 
-def adapt(model: Any, arguments: Arguments) -> Any:
+def adapt(model: Any, arguments: Arguments, heads: Sequence[str] = ()) -> Any:
     """The PEFT model: LoRA on the LLM's declared layers, bridges and projectors trained whole, in float32.
+
+    `heads` are saved with the adapter as they are: cue heads belong to their bridges.
 
     Raises:
         ValueError: the targets fit no linear layer of the LLM.
@@ -176,10 +196,12 @@ def adapt(model: Any, arguments: Arguments) -> Any:
         lora_dropout=arguments.lora_dropout,
         # The full path: a bare name would also fit the towers and the bridges.
         target_modules=rf"{LANGUAGE_MODEL}.*\.({'|'.join(arguments.lora_targets)})",
-        modules_to_save=list(WHOLE_PARTS),
+        modules_to_save=[*WHOLE_PARTS, *heads],
         task_type="CAUSAL_LM",
     )
     adapted = get_peft_model(model, config)
+    for head in heads:
+        getattr(model.model, head).requires_grad_(False)
     for parameter in adapted.parameters():
         if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
             parameter.data = parameter.data.float()

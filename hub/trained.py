@@ -1,0 +1,101 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""The weights of xemogpt-tiny that this project has trained: everything but SmolLM2 and Whisper, in one small file.
+
+    CHECKPOINT/model.safetensors    vision tower, bridges, projectors, cue heads as they are; for the LLM the LoRA
+                                    factors of its linear layers, `NAME.lora_A` (r, in) and `NAME.lora_B` (out, r)
+    CHECKPOINT/README.md            the model card
+
+`pack` writes it from what the stages leave, `apply` puts it into a freshly composed model: the factors are added to
+the LLM's weights, so that what comes out needs no PEFT.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+FILE = "model.safetensors"
+WHOLE = (
+    "vision_tower",
+    "video_bridge",
+    "audio_bridge",
+    "video_projector",
+    "audio_projector",
+    "video_cue_head",
+    "audio_cue_head",
+)
+SIZES = ("video_text_size", "audio_text_size", "audio_pooling")  # of the configuration, which the weights depend on
+
+
+def pack(adapter: str | os.PathLike, out: str | os.PathLike, dtype: torch.dtype = torch.bfloat16) -> Path:
+    """Writes `out/model.safetensors` from an adapter of stage 3 and the model it was trained on.
+
+    Returns:
+        The file.
+
+    Raises:
+        FileNotFoundError: no adapter there, or its model is gone.
+        ValueError: something between the parts is still untrained.
+    """
+    from peft import PeftConfig, PeftModel
+
+    from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
+
+    described = PeftConfig.from_pretrained(adapter)
+    base = XEmoGPTForConditionalGeneration.from_pretrained(described.base_model_name_or_path, dtype=torch.float32)
+    adapted = PeftModel.from_pretrained(base, adapter)
+    model, config = adapted.base_model.model.model, base.config
+    tensors: dict[str, torch.Tensor] = {}
+    for name, module in model.language_model.named_modules():
+        if hasattr(module, "lora_A"):
+            factors = {
+                "A": module.lora_A["default"].weight * module.scaling["default"],
+                "B": module.lora_B["default"].weight,
+            }
+            tensors |= {f"language_model.{name}.lora_{letter}": factor for letter, factor in factors.items()}
+    for part in WHOLE:
+        module = getattr(model, part)
+        module = module.modules_to_save["default"] if hasattr(module, "modules_to_save") else module
+        tensors |= {f"{part}.{name}": tensor for name, tensor in module.state_dict().items()}
+    trained = set(described.modules_to_save or ())
+    if untrained := [part for part in config.untrained_parts if part not in trained]:
+        raise ValueError(f"{adapter}: {', '.join(untrained)} of the model it belongs to are untrained")
+    path = Path(out) / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    told = {"sizes": json.dumps({name: getattr(config, name) for name in SIZES})}
+    save_file({name: tensor.detach().to(dtype).contiguous() for name, tensor in tensors.items()}, path, metadata=told)
+    return path
+
+
+def read_sizes(folder: str | os.PathLike) -> dict[str, int]:
+    """The fields of the configuration that a model must have to take the weights."""
+    with safe_open(Path(folder) / FILE, "pt") as file:
+        return json.loads(file.metadata()["sizes"])
+
+
+def apply(model: Any, folder: str | os.PathLike) -> None:
+    """Puts the weights into an `XEmoGPTForConditionalGeneration`, in place; it has no untrained part afterwards.
+
+    Raises:
+        ValueError: a weight is missing, unexpected or of another shape.
+    """
+    inner: nn.Module = model.model
+    with safe_open(Path(folder) / FILE, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+    try:
+        for part in WHOLE:
+            own = {name[len(part) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
+            getattr(inner, part).load_state_dict(own)
+    except RuntimeError as error:
+        raise ValueError(f"{folder}: does not fit this model: {' '.join(str(error).split())[:300]}") from None
+    with torch.no_grad():
+        for name in sorted(name.removesuffix(".lora_A") for name in tensors if name.endswith(".lora_A")):
+            weight = inner.get_parameter(f"{name}.weight")
+            change = tensors[f"{name}.lora_B"].float() @ tensors[f"{name}.lora_A"].float()
+            weight.copy_(weight.float() + change)
+    model.config.untrained_parts = []
