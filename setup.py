@@ -19,6 +19,9 @@ if __name__ == "__main__":
     setup(
         package_dir={"xemogpt": "."},
         packages=["xemogpt", *(f"xemogpt.{name}" for name in SUBPACKAGES)],
-        package_data={"xemogpt": ["*.json", "*.jinja", "recipes/**/*.yaml", "recipes/*.sh", "eval/benchmarks/*.yaml"]},
+        package_data={
+            "xemogpt": ["*.json", "*.jinja", "recipes/**/*.yaml", "recipes/*.sh", "eval/benchmarks/*.yaml"],
+            "xemogpt.data.review": ["*.html"],
+        },
         cmdclass={"build_py": BuildWithoutSetup},
     )
