@@ -17,7 +17,7 @@ def register(command: Command) -> None:
     add("--seed", type=int, default=0, metavar="S", help="the same seed gives the same clips (default: %(default)s)")
     add("--workers", type=int, default=1, metavar="W", help="processes (default: %(default)s)")
     add("--size", type=int, default=256, metavar="PIXELS", help="edge of the square frames (default: %(default)s)")
-    add("--arrays", action="store_true", help="render only the 16 frames that a model samples: .npz in place of .mp4")
+    add("--sampled", action="store_true", help="render only the 16 frames that a model samples: .mkv in place of .mp4")
     score = command("synth-score", run_score, "exact scores of answers about rendered clips")
     score.add_argument("answers", metavar="ANSWERS.jsonl", help='rows with "id" and "text", as `explain --out` writes')
     score.add_argument("--truth", required=True, metavar="truth.jsonl", help="beside the split's manifest")
@@ -30,7 +30,7 @@ def run_synth(args: argparse.Namespace) -> int:
 
     from xemogpt.data.synth.corpus import Recipe, make_corpus
 
-    recipe = Recipe(args.seed, args.size, args.arrays)
+    recipe = Recipe(args.seed, args.size, args.sampled)
     with tqdm(total=args.clips, unit="clip", disable=None) as bar:
         summary = make_corpus(args.out, args.clips, recipe, args.workers, bar.update)
     say(f"{summary} -> {args.out}")

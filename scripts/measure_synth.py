@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from xemogpt.data.synth.clip import Clip, make_clip
-from xemogpt.data.synth.corpus import arrays_of, mp4_of
+from xemogpt.data.synth.corpus import mp4_of, sampled_of
 from xemogpt.data.synth.cue_types import AUDIO, VISUAL
 from xemogpt.data.synth.figure import Figure, draw_person
 from xemogpt.data.synth.phrasing import phrase, phrases, read_cues
@@ -183,7 +183,7 @@ def speed(clips: int = 12) -> dict[str, Any]:
     """Clips a second in one process, both ways; and a second of processor time, which other load changes less."""
     found = {}
     make_clip(SEED, 0, 64).sampled()
-    ways = (("full_mp4_256", mp4_of, 256), ("arrays_128", arrays_of, 128), ("arrays_112", arrays_of, 112))
+    ways = (("full_mp4_256", mp4_of, 256), ("sampled_128", sampled_of, 128), ("sampled_112", sampled_of, 112))
     for name, make, size in ways:
         started, used = time.perf_counter(), sum(os.times()[:4])
         sizes = [len(make(make_clip(SEED, index, size))) for index in range(clips)]

@@ -19,13 +19,14 @@ import pytest
 from xemogpt.cli import main
 from xemogpt.data.media import decode_media
 from xemogpt.data.sample import read_manifest
-from xemogpt.data.synth.clip import make_clip
-from xemogpt.data.synth.corpus import LICENCE, Recipe, load_arrays, make_corpus
+from xemogpt.data.synth.clip import FPS, make_clip
+from xemogpt.data.synth.corpus import LICENCE, Recipe, make_corpus
 from xemogpt.data.synth.exact import exact_cues, read_truth
 from xemogpt.data.synth.voice import RATE
+from xemogpt.inputs_xemogpt import sample_indices
 from xemogpt.media_xemogpt import load_audio, load_video
 
-SMALL = Recipe(seed=5, size=32, arrays=True)
+SMALL = Recipe(seed=5, size=32, sampled=True)
 CLIPS = 3
 
 
@@ -39,7 +40,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def command(out: Path, clips: int, *more: str) -> list[str]:
     program = [sys.executable, "-m", "xemogpt", "synth", "--out", str(out), "--clips", str(clips)]
-    return [*program, "--seed", "5", "--size", "32", "--arrays", *more]
+    return [*program, "--seed", "5", "--size", "32", "--sampled", *more]
 
 
 @pytest.fixture(scope="module")
@@ -60,35 +61,20 @@ def test_manifest_is_read_and_its_files_are_there(corpus: Path) -> None:
         assert sample.text["en"]
         assert sample.label
         assert sample.caption is None or len(sample.caption.split()) <= 25
-        frames, sound = load_arrays(sample.video)
-        assert frames.shape == (16, 32, 32, 3)
-        assert frames.dtype == np.uint8
-        clip = make_clip(5, int(sample.id[-8:]), 32)
-        assert np.abs(frames.astype(int) - clip.sampled()).mean() < 12  # JPEG
-        assert np.allclose(sound, clip.speech.sound, atol=1e-4)
+        assert Path(sample.video).stat().st_size > 10_000
 
 
-def test_arrays_are_decoded_as_media_are(corpus: Path) -> None:
-    path = str(corpus / "train" / "synth_5_00000000.npz")
+def test_sampled_clip_is_the_whole_clip_to_a_model(corpus: Path) -> None:
+    path, clip = str(corpus / "train" / "synth_5_00000000.mkv"), make_clip(5, 0, 32)
+    video = load_video(path, 16)
+    assert np.allclose(video.timestamps, sample_indices(clip.count, 16) / FPS, atol=1e-3)
+    assert video.duration == pytest.approx(clip.seconds, abs=1 / FPS)
     messages = [{"role": "user", "content": [{"type": "video", "path": path}, {"type": "audio", "path": path}]}]
-    processor = SimpleNamespace(num_frames=8, sampling_rate=8000, max_audio_seconds=1.5)
+    processor = SimpleNamespace(num_frames=16, sampling_rate=RATE, max_audio_seconds=1.5)
     decode_media(messages, processor)
-    video, audio = messages[0]["content"]
-    frames, sound = load_arrays(path)
-    assert np.array_equal(video["video"], frames[[0, 2, 4, 6, 8, 10, 12, 15]])
-    assert len(audio["audio"]) == 12_000
-    assert np.std(audio["audio"]) == pytest.approx(np.std(sound[: int(1.5 * RATE)]), rel=0.3)
-
-
-def test_damaged_arrays_are_refused_by_name(corpus: Path, tmp_path: Path) -> None:
-    whole = (corpus / "train" / "synth_5_00000000.npz").read_bytes()
-    for name, content in (("half", whole[: len(whole) // 2]), ("empty", b""), ("text", b"hello")):
-        path = tmp_path / f"{name}.npz"
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match=f"{name}.npz: is no clip"):
-            load_arrays(path)
-    with pytest.raises(FileNotFoundError):
-        load_arrays(tmp_path / "none.npz")
+    picture, sound = messages[0]["content"]
+    assert np.abs(picture["video"].astype(int) - clip.sampled()).mean() < 12  # JPEG
+    assert np.allclose(sound["audio"], clip.speech.sound[: int(1.5 * RATE)], atol=1e-4)
 
 
 def test_truth_has_a_row_for_every_clip(corpus: Path) -> None:
@@ -113,7 +99,7 @@ def test_card_says_synthetic_and_licence(corpus: Path) -> None:
 def test_same_seed_same_bytes_in_pieces_and_by_two_workers(corpus: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     make_corpus(other, 2, SMALL)
-    (other / "train" / "synth_5_00000000.npz").unlink()  # lost: made again
+    (other / "train" / "synth_5_00000000.mkv").unlink()  # lost: made again
     done: list[int] = []
     summary = make_corpus(other, CLIPS, SMALL, workers=2, progress=done.append)
     assert (summary.made, summary.present) == (CLIPS - 1, 1)
@@ -133,7 +119,7 @@ def test_killed_run_goes_on(corpus: Path, tmp_path: Path) -> None:
     assert run.wait() == -signal.SIGKILL
     with manifest.open("ab") as file:  # as a kill in the middle of a row leaves it
         file.write(b'{"id": "synth_5_000')
-    (out / "train" / ".synth_5_00000002.npz.part").write_bytes(b"half")
+    (out / "train" / ".synth_5_00000002.mkv.part").write_bytes(b"half")
     done = subprocess.run(command(out, CLIPS), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert digests(out) == digests(corpus)
@@ -227,3 +213,22 @@ def test_video_file_has_the_pictures_sound_and_words(tmp_path: Path) -> None:
     sound = load_audio(path, RATE)
     assert abs(len(sound) - len(clip.speech.sound)) < 0.1 * RATE
     assert clip.plan.sentence in path.with_suffix(".srt").read_text()
+
+
+def test_rendered_examples_are_what_their_annotation_says(root: Path) -> None:
+    samples = list(read_manifest(root / "examples" / "manifest.jsonl"))
+    truth = read_truth(root / "examples" / "truth.jsonl")
+    assert [sample.id for sample in samples] == list(truth) == ["joy", "suppressed_anger", "sadness"]
+    assert (
+        exact_cues([sample.text["en"] for sample in samples], [each.cues for each in truth.values()])["all"]["f1"] == 1
+    )
+    assert [each.subset for each in truth.values()] == ["consistent", "video-aligned", "consistent"]
+    for sample in samples:
+        assert sample.video
+        path = Path(sample.video)
+        assert path.stat().st_size <= 300_000
+        assert sample.subtitle["en"] in path.with_suffix(".srt").read_text()
+        clip = load_video(path, 16)
+        assert clip.frames.shape == (16, 320, 320, 3)
+        assert all(cue.time is None or cue.time[1] <= clip.duration + 0.05 for cue in sample.cues)
+        assert abs(len(load_audio(path, RATE)) / RATE - clip.duration) < 0.2

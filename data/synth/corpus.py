@@ -5,7 +5,7 @@
     OUT/README.md               data card and licence
     OUT/train/manifest.jsonl    a row of `data.sample.EmotionSample` for each clip
     OUT/train/truth.jsonl       what the schema has no place for: cue types, emotion of each channel, person, voice
-    OUT/train/synth_0_00000000.mp4 and .srt; or .npz with `arrays`: sixteen frames and the sound, see `load_arrays`
+    OUT/train/synth_0_00000000.mp4 and .srt; or .mkv with `sampled`: of the pictures only the sixteen that are sampled
     OUT/rejects.jsonl           clips that could not be made, and why
 
 A clip's row is written after its files, so that a run that was killed goes on where it was.
@@ -24,7 +24,6 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -33,6 +32,7 @@ from xemogpt.data.sample import EmotionSample
 from xemogpt.data.synth.clip import FPS, Clip, make_clip
 from xemogpt.data.synth.plan import SPLITS, split_of
 from xemogpt.data.synth.voice import RATE, espeak_version
+from xemogpt.inputs_xemogpt import sample_indices
 
 VERSION = 1  # of the generator: another one makes other clips of the same seed
 LICENCE = "CC0-1.0"
@@ -45,7 +45,7 @@ class Recipe:
 
     seed: int = 0
     size: int = 256
-    arrays: bool = False
+    sampled: bool = False
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -190,14 +190,13 @@ def make_one(index: int, recipe: Recipe, folder: Path) -> tuple[dict[str, Any], 
     plan = clip.plan
     stem = folder / plan.split / plan.id
     try:
-        if recipe.arrays:
-            media = f"{plan.id}.npz"
-            _write(stem.with_suffix(".npz"), arrays_of(clip))
+        if recipe.sampled:
+            media = f"{plan.id}.mkv"
+            _write(stem.with_suffix(".mkv"), sampled_of(clip))
         else:
             media = f"{plan.id}.mp4"
             _write(stem.with_suffix(".mp4"), mp4_of(clip))
-            begin, end = clip.speech.spans["speech"]
-            _write(stem.with_suffix(".srt"), f"1\n{_clock(begin)} --> {_clock(end)}\n{plan.sentence}\n".encode())
+            _write(stem.with_suffix(".srt"), srt_of(clip))
     except (ValueError, OSError) as error:
         if isinstance(error, FileNotFoundError) or getattr(error, "errno", None):
             raise  # a full disk or a missing program would fail every clip
@@ -267,46 +266,43 @@ def mp4_of(clip: Clip) -> bytes:
     return buffer.getvalue()
 
 
-def arrays_of(clip: Clip, number: int = 16) -> bytes:
-    """The frames that a model samples, as JPEG, and the sound, as one .npz: no other frame is rendered."""
+def srt_of(clip: Clip) -> bytes:
+    """What is said, and when."""
+    begin, end = clip.speech.spans["speech"]
+    return f"1\n{_clock(begin)} --> {_clock(end)}\n{clip.plan.sentence}\n".encode()
+
+
+def sampled_of(clip: Clip, number: int = 16) -> bytes:
+    """The frames that a model samples, each at its time, and the whole sound: no other frame is rendered.
+
+    A reader that takes `number` frames evenly out of this Matroska file (JPEG, FLAC) gets just these.
+    """
+    import av
     from PIL import Image
 
     quality = round(92 - 47 * clip.plan.compression)
-    pictures = []
-    for picture in clip.sampled(number):
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
-        pictures.append(np.frombuffer(buffer.getvalue(), np.uint8))
-    packed = io.BytesIO()
-    np.savez(
-        packed,
-        jpeg=np.concatenate(pictures),
-        ends=np.cumsum([len(picture) for picture in pictures]),
-        sound=np.rint(clip.speech.sound * 32767).astype(np.int16),
-        duration=np.float64(clip.seconds),
-    )
-    return packed.getvalue()
-
-
-def load_arrays(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
-    """Frames uint8 (T, H, W, 3) and sound float32 (L,) at 16 kHz of a clip that was written with `arrays`.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is something else, or damaged.
-    """
-    from PIL import Image
-
-    with open(path, "rb") as file:
-        try:
-            with np.load(file) as packed:
-                pieces = np.split(packed["jpeg"], packed["ends"][:-1])
-                frames = np.stack([np.asarray(Image.open(io.BytesIO(piece.tobytes()))) for piece in pieces])
-                return frames, packed["sound"].astype(np.float32) / 32767
-        except (ValueError, TypeError, KeyError, OSError, EOFError, BadZipFile) as error:
-            raise ValueError(
-                f"{path}: is no clip of `xemogpt synth --arrays`, or damaged: {one_line(error)}"
-            ) from error
+    indices = sample_indices(clip.count, number)
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska", options={"fflags": "+bitexact"}) as container:
+        video: Any = container.add_stream("mjpeg", rate=FPS)
+        video.width = video.height = clip.size
+        video.pix_fmt = "yuvj420p"
+        audio: Any = container.add_stream("flac", rate=RATE)
+        audio.layout = "mono"
+        for picture, index in zip(clip.frames(indices), indices.tolist(), strict=True):
+            jpeg = io.BytesIO()
+            Image.fromarray(picture).save(jpeg, "JPEG", quality=quality)
+            packet = av.Packet(jpeg.getvalue())
+            packet.stream, packet.is_keyframe = video, True
+            packet.pts = packet.dts = index
+            packet.time_base = Fraction(1, FPS)
+            container.mux(packet)
+        samples = np.rint(clip.speech.sound * 32767).astype(np.int16)
+        track = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+        track.sample_rate, track.time_base, track.pts = RATE, Fraction(1, RATE), 0
+        container.mux(audio.encode(track))
+        container.mux(audio.encode())
+    return buffer.getvalue()
 
 
 def _tidy(file: JsonLines) -> None:
@@ -377,4 +373,4 @@ output is not covered by its licence.
 """
 
 
-__all__ = ["FPS", "RATE", "Recipe", "Summary", "load_arrays", "make_corpus", "make_one", "sample_of", "truth_of"]
+__all__ = ["FPS", "RATE", "Recipe", "Summary", "make_corpus", "make_one", "sample_of", "truth_of"]

@@ -56,7 +56,7 @@ VISUAL: dict[str, VisualCue] = {
     "cheeks_puffed": VisualCue("mouth cheek", {"cheekPuff": 1.1, "mouthPucker": 0.25}),
     "nose_wrinkled": VisualCue("nose brow", _both(noseSneer=1.9, cheekSquint=0.8)),  # a sneer moves the brows too
     # brows
-    "brows_lowered": VisualCue("brow", _both(browDown=1.4)),
+    "brows_lowered": VisualCue("brow", _both(browDown=1.9)),
     "inner_brows_raised": VisualCue("brow", {"browInnerUp": 1.8}),
     "brows_raised": VisualCue("brow", {"browInnerUp": 1.5} | _both(browOuterUp=1.7)),
     "one_brow_raised": VisualCue(

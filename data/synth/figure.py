@@ -116,9 +116,12 @@ class Figure:
         self.source = bound.source
         self.colours, self.flush = _paint(person, self, bound)
         x, y, z = skin.T
+        front = ((z > 0) & (kinds[: len(x)] == SKIN))[:, None]
         lines = [np.exp(-(((y - line - 0.3 * np.abs(x)) / 0.026) ** 2)) for line in (-0.03, -0.12, -0.21)]
-        crease = sum(lines) * np.exp(-((x / 0.12) ** 4)) * (z > 0) * (kinds[: len(x)] == SKIN)
-        self.crease = bound.carry(np.clip(crease, 0, 1)[:, None])  # (V, 1): the folds across a wrinkled nose
+        across = sum(lines) * np.exp(-((x / 0.12) ** 4))
+        upright = np.exp(-(((np.abs(x) - 0.055) / 0.022) ** 2) - ((y - 0.17) / 0.11) ** 4)
+        folds = np.clip(np.stack([across, upright], 1), 0, 1) * front
+        self.folds = bound.carry(folds)  # (V, 2): across a wrinkled nose, and between lowered brows
         height = self.vertices[:, 1]
         bend = np.clip((height - self.neck[1] - 0.1) / 1.0, 0, 1)
         self._bend = (bend * bend * (3 - 2 * bend))[:, None]

@@ -142,7 +142,8 @@ class _Writer:
         owner = owner if subject not in (self.names[3], self.names[4]) or self.rng.random() < 0.3 else self.possessive
         if cue.polarity < 0:
             return denial(cue.type, self.rng, subject, self.held_out)
-        clause = phrase(cue.type, self.rng, subject, owner, cue.intensity or 1.0, self.held_out)
+        intensity = cue.intensity or 1.0
+        clause = phrase(cue.type, self.rng, subject, self.possessive, intensity, self.held_out, owner)
         if cue.modality == "visual" and cue.time and self.rng.random() < 0.5:
             clause = f"{self.pick(_when(cue.time, self.story.seconds))}{clause}"
         return clause

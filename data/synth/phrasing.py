@@ -104,7 +104,7 @@ def expand(template: str, rng: np.random.Generator, subject: str, possessive: st
     level = int(intensity >= 0.6) + int(intensity >= 0.85)
     adjective = bool(re.search(r"\b(?:a|their|the|with a|in a) \{d\}", template))
     words = (_DEGREE_ADJECTIVES if adjective or template.startswith("{d}") else DEGREES)[level]
-    if "{d} sobs" in template or "{d} sobbing" in template or "{d} laughter" in template:
+    if re.search(r"\{d\} (?:sobs|sobbing|laughter|stress|emphasis)\b", template):
         words = _DEGREE_ADJECTIVES[level]
     clause = template.replace("{d}", words[int(rng.integers(len(words)))])
     clause = " ".join(clause.replace("{s}", subject).replace("{p}", possessive).split()).replace(" ,", ",")
@@ -112,12 +112,19 @@ def expand(template: str, rng: np.random.Generator, subject: str, possessive: st
 
 
 def phrase(
-    cue: str, rng: np.random.Generator, subject: str, possessive: str, intensity: float, held_out: bool = False
+    cue: str,
+    rng: np.random.Generator,
+    subject: str,
+    possessive: str,
+    intensity: float,
+    held_out: bool = False,
+    owner: str | None = None,
 ) -> str:
-    """A clause that asserts the cue, without capital or full stop."""
+    """A clause that asserts the cue, without capital or full stop; `owner` ("the man's") where no subject precedes."""
     known = phrases()[cue]
     templates = known.held_out if held_out else known.training
-    return expand(templates[int(rng.integers(len(templates)))], rng, subject, possessive, intensity)
+    template = templates[int(rng.integers(len(templates)))]
+    return expand(template, rng, subject, possessive if "{s}" in template else owner or possessive, intensity)
 
 
 _DENIALS = (

@@ -179,10 +179,11 @@ class Stage:
 
 
 def _coloured(figure: Figure, pose: Pose) -> np.ndarray:
-    """uint8 (V, 3): the figure's colours under a flush, tears and the folds of a wrinkled nose."""
+    """uint8 (V, 3): the figure's colours under folds of the skin, a flush and tears."""
     colours = figure.colours
-    if fold := pose.actions.get("noseSneerLeft", 0.0):
-        colours = colours * (1 - min(0.32 * fold, 0.7) * figure.crease)
+    for column, action, depth in ((0, "noseSneer", 0.32), (1, "browDown", 0.36)):
+        if fold := min(pose.actions.get(f"{action}{side}", 0.0) for side in ("Left", "Right")):
+            colours = colours * (1 - min(depth * fold, 0.7) * figure.folds[:, column, None])
     if pose.flush > 0:
         colours = colours + 0.75 * pose.flush * figure.flush[:, None] * (colours * (1.06, 0.52, 0.50) - colours)
     elif pose.flush < 0:
