@@ -25,6 +25,8 @@ if __name__ == "__main__":
                 "*.jinja",
                 "recipes/**/*.yaml",
                 "recipes/*.sh",
+                "eval/*.json",
+                "eval/*.jinja",
                 "eval/benchmarks/*.yaml",
                 "data/synth/*.npz",
                 "data/synth/*.txt",

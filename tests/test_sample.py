@@ -1,12 +1,15 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """The sample schema and manifests."""
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from xemogpt.data.sample import Cue, EmotionSample, read_manifest
+from xemogpt.data.schema import features, from_record, json_schema, to_record
 
 ROW = {
     "id": "a",
@@ -53,3 +56,56 @@ def test_bad_rows_name_their_line(row: str, message: str, tmp_path: Path) -> Non
     manifest.write_text(f"{json.dumps(ROW)}\n{row}\n")
     with pytest.raises(ValueError, match=message):
         list(read_manifest(manifest))
+
+
+FULL = ROW | {
+    "label": "angry",
+    "valence": -0.5,
+    "audio": "a.wav",
+    "source": "x",
+    "split": "train",
+    "licence": "y",
+    "caption": "He frowns.",
+    "cues": [
+        {"text": "He frowns.", "modality": "visual", "time": [0.5, 1.0], "span": [0, 9], "intensity": 0.5},
+        {"text": "Well.", "modality": "audio", "kind": "subtitle", "polarity": -1, "source": "rules-1"},
+    ],
+}
+
+
+@pytest.mark.parametrize("row", [ROW, FULL, {"id": "b", "audio": "b.wav"}])
+def test_a_record_for_arrow_loses_nothing(row: dict[str, Any], tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    sample = EmotionSample.from_row(row)
+    table = datasets.Dataset.from_list([to_record(sample)], features=features())
+    table.to_parquet(tmp_path / "one.parquet")
+    again = datasets.Dataset.from_parquet(str(tmp_path / "one.parquet"), cache_dir=str(tmp_path))
+    assert again.features == features()
+    assert from_record(again[0]) == sample
+
+
+def test_json_schema_says_what_from_row_says() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    validator = jsonschema.Draft202012Validator(json_schema())
+    validator.check_schema(json_schema())
+    good = [ROW, FULL, EmotionSample.from_row(FULL).to_row(), {"id": "b", "audio": "b.wav"}]
+    bad = [
+        {"id": "b"},
+        {"video": "a.mp4"},
+        ROW | {"lable": "sad"},
+        ROW | {"cues": [{"text": " ", "modality": "audio"}]},
+    ]
+    bad += [ROW | {"cues": [{"text": "x", "modality": "smell"}]}, ROW | {"cues": [{"text": "x"}]}]
+    for row in good:
+        assert validator.is_valid(json.loads(json.dumps(row)))
+        EmotionSample.from_row(row)
+    for row in bad:
+        assert not validator.is_valid(json.loads(json.dumps(row)))
+        with pytest.raises((ValueError, TypeError)):
+            EmotionSample.from_row(row)
+
+
+def test_json_schema_knows_every_field() -> None:
+    schema = json_schema()
+    assert set(schema["properties"]) == {each.name for each in dataclasses.fields(EmotionSample)}
+    assert set(schema["properties"]["cues"]["items"]["properties"]) == {each.name for each in dataclasses.fields(Cue)}

@@ -44,8 +44,15 @@ class Description:
     named: frozenset[str]
 
 
+class ExtractionError(ValueError):
+    """No cues could be read out of this text, though others may be readable. The message says why."""
+
+
 class CueExtractor(Protocol):
-    """Reads cues out of a text. `name` and `digest` (8 hex digits) say in signatures which one it was."""
+    """Reads cues out of a text. `name` and `digest` (8 hex digits) say in signatures which one it was.
+
+    `extract` raises ExtractionError for a text that it cannot read.
+    """
 
     name: str
     digest: str

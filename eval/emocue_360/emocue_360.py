@@ -11,25 +11,31 @@ import evaluate
 # The loader copies the files that are named here, and no others.
 from .cue_schema import Cue
 from .encoder import SentenceEncoder
+from .llm import LLMExtractor
 from .matching import best_match
 from .polarity import is_negated
 from .resampling import paired_bootstrap
 from .rules import RulesExtractor
 from .scoring import align, score
+from .sections import split_cues
 from .settings import PRESETS
 from .summary import MEASURES
+from .templates import TEMPLATES
 
 __all__ = [
     "MEASURES",
     "PRESETS",
+    "TEMPLATES",
     "Cue",
     "EmoCue360",
+    "LLMExtractor",
     "RulesExtractor",
     "SentenceEncoder",
     "best_match",
     "is_negated",
     "paired_bootstrap",
     "score",
+    "split_cues",
 ]
 
 _DESCRIPTION = """\
@@ -58,7 +64,7 @@ Args:
     per_sample: add each sample's scores.
     further keywords: fields of `Settings`, such as tau, derangements, bootstrap, seed.
 Returns:
-    visual, audio, global: precision, recall, f1 and n; mean; mean_f1; missing; unmatched; signature; and with
+    visual, audio, global: precision, recall, f1 and n; mean; mean_f1; missing; unmatched; failed; signature; and with
     preset="robust" floor, adjusted, interval, hallucination, omission, pairs, baseline.
 Examples:
     >>> metric = evaluate.load("eval/emocue_360")

@@ -105,5 +105,5 @@ def _weights_sha256(where: str) -> str:
     from transformers.utils import cached_file
 
     path = cached_file(where, "model.safetensors")
-    with open(path, "rb") as file:  # type: ignore[arg-type]
+    with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

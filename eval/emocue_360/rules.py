@@ -4,8 +4,8 @@
 Sentence by sentence (`sections`), a quotation becomes a cue of kind `subtitle`, and the rest is cut at commas and
 semicolons into clauses. What opens a clause and says nothing about the clip ("In the audio,", "indicating that") is
 stripped, because identical openings would match each other at 1. A clause is of its section's modality, or of the
-other one if its words say so; what follows "indicating that" is global, and so is a feeling by itself. A cue is a slice
-of the text, which its span names.
+other one if its words say so; what follows "indicating that" is global, and so is a feeling by itself. A cue is a
+slice of the text, which its span names.
 """
 
 import hashlib
@@ -86,7 +86,8 @@ _INFERENCE = re.compile(
 _FEELING = re.compile(
     r"(?i)\b(?:emotion(?:s|al)?|moods?|feel(?:s|ing|ings)?|ang(?:er|ry)|happ(?:y|iness)|sad(?:ness)?|joy(?:ful)?|fear"
     r"|worr(?:y|ied)|anxi(?:ous|ety)|excite(?:d|ment)|surprised?|dissatisf\w+|frustrat\w+|disappoint\w+|nervous\w*"
-    r"|concern(?:ed)?|disgust\w*|anticipation)\b|情绪|心情|感到|愤怒|生气|高兴|开心|快乐|悲伤|难过|害怕|恐惧|担忧|担心|焦虑|惊讶|不满|失望"
+    r"|concern(?:ed)?|disgust\w*|anticipation|delight\w*|grie(?:f|ving)|grateful|gratitude|upset|embarrass\w*|helpless\w*"
+    r"|irritat\w*|annoy\w*|depress\w*|relieved?)\b|情绪|心情|感到|愤怒|生气|高兴|开心|快乐|悲伤|难过|害怕|恐惧|担忧|担心|焦虑|惊讶|不满|失望"
 )
 _LEAD_IN = re.compile(  # what introduces a quotation and is no cue without it
     r"(?i)(?:the\s+)?(?:subtitles?|text|sentence|line|dialogue|character|speaker|s?he|man|woman|person)?(?:\s+text)?\s*"
@@ -107,7 +108,8 @@ class RulesExtractor:
     def extract(self, text: str) -> list[Cue]:
         """The cues of a text in reading order; none for a text without a word.
 
-        >>> [(cue.modality, cue.text) for cue in RulesExtractor().extract("In the video, he frowns, suggesting doubt.")]
+        >>> cues = RulesExtractor().extract("In the video, he frowns, suggesting doubt.")
+        >>> [(cue.modality, cue.text) for cue in cues]
         [('visual', 'he frowns'), ('global', 'doubt')]
         """
         found: dict[tuple[str, str], Cue] = {}

@@ -10,7 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from .cue_schema import MODALITIES, CueExtractor, Description, group_cues, is_quotation, read_description
+from .cue_schema import (
+    MODALITIES,
+    CueExtractor,
+    Description,
+    ExtractionError,
+    group_cues,
+    is_quotation,
+    read_description,
+)
 from .encoder import Encoder, SentenceEncoder, encoder_tag
 from .matching import NO_MATCH, Match, best_match, mean_cosine_across, one_to_one
 from .polarity import contradictions, is_negated, sides
@@ -20,6 +28,7 @@ from .summary import adjust, as_array, intervals, means, pairs, row, summarise
 
 VERSION = 1
 ENCODED_AT_ONCE = 4096  # cues a call of the encoder
+HIGHEST_BASELINE = 0.95  # where references are all but one text, the same cue must still score 1
 
 
 def score(
@@ -48,7 +57,8 @@ def score(
     Returns:
         `visual`, `audio`, `global`: `precision`, `recall`, `f1` and `n`, the number of samples scored (None for all
         three where that is 0); `mean` of all precisions and recalls, the mean of Table II; `mean_f1`; `missing`, ids
-        without prediction, and `unmatched`, predictions without reference; `signature`. With derangements `floor`
+        without prediction, `unmatched`, predictions without reference, and `failed`, samples that are not scored
+        because the extractor could not read one of their texts, and why; `signature`. With derangements `floor`
         and `adjusted`, (s - floor) / (1 - floor); with a bootstrap `interval`; with assignment `hallucination` and
         `omission`, the shares of candidate and reference cues in no pair, and `pairs`; with rescaling `baseline`.
 
@@ -59,13 +69,16 @@ def score(
     chosen = choose(preset, settings)
     names, candidates, targets, unmatched = align(predictions, references, ids)
     reader = _Reader(extractor)
-    table = [
-        (
-            None if given is None else reader.read(given, f"prediction {name!r}"),
-            reader.read(target, f"reference {name!r}"),
-        )
-        for name, given, target in zip(names, candidates, targets, strict=True)
-    ]
+    table, kept, failed = [], [], []
+    for name, given, target in zip(names, candidates, targets, strict=True):
+        try:
+            read = None if given is None else reader.read(given, f"prediction {name!r}")
+            table.append((read, reader.read(target, f"reference {name!r}")))
+            kept.append(name)
+        except ExtractionError as error:
+            failed.append({"id": name, "reason": str(error)})
+    if not table:
+        raise ValueError(f"cues could be extracted of no sample; {failed[0]['id']!r}: {failed[0]['reason']}")
     encoder = encoder or SentenceEncoder()
     dimensions = {name: _Dimension(name, table, chosen) for name in chosen.dimensions}
     cues = _Encoded(dimensions.values(), encoder, chosen)
@@ -76,11 +89,11 @@ def score(
     for name, array in values.items():
         result[name]["n"] = int((~np.isnan(array[:, 0])).sum())
     result["missing"] = [name for name, given in zip(names, candidates, strict=True) if given is None]
-    result["unmatched"] = unmatched
+    result["unmatched"], result["failed"] = unmatched, failed
     counts = "/".join(str(result[name]["n"]) if result[name] else "-" for name in MODALITIES)
     result["signature"] = (
         f"emocue360|v{VERSION}|{preset}|enc:{encoder_tag(encoder)}|ext:{reader.tag}|n:{counts}"
-        f"{chosen.differences(PRESETS[preset])}"
+        f"{chosen.differences(PRESETS[preset])}{f'|failed:{len(failed)}' if failed else ''}"
     )
     if chosen.rescale:
         result["baseline"] = {name: dimension.baseline for name, dimension in dimensions.items()}
@@ -90,11 +103,11 @@ def score(
     if chosen.bootstrap:
         result["interval"] = intervals(values, chosen.bootstrap, chosen.seed)
     if chosen.assign:
-        result |= pairs(names, matches, dimensions)
+        result |= pairs(kept, matches, dimensions)
     if per_sample:
         result["samples"] = [
             {"id": sample} | {name: row(array[index]) for name, array in values.items()}
-            for index, sample in enumerate(names)
+            for index, sample in enumerate(kept)
         ]
     return result
 
@@ -153,7 +166,10 @@ class _Reader:
 
             self.extractor = RulesExtractor()
         self.used = True
-        return group_cues(self.extractor.extract(value))
+        try:
+            return group_cues(self.extractor.extract(value))
+        except ExtractionError as error:
+            raise ExtractionError(f"{where}: {error}") from None
 
     @property
     def tag(self) -> str:
@@ -198,7 +214,8 @@ class _Dimension:
         if self.chosen.rescale and self.baseline is None:
             owners = [index for index, texts in enumerate(self.references) for _ in texts]
             rows = cues.rows([text for texts in self.references for text in texts])
-            self.baseline = mean_cosine_across(cues.embeddings[rows], np.array(owners, dtype=int))
+            baseline = mean_cosine_across(cues.embeddings[rows], np.array(owners, dtype=int))
+            self.baseline = min(baseline, HIGHEST_BASELINE)
         return [self._one(cues, index, index) if scored else None for index, scored in enumerate(self.scored)]
 
     def _one(self, cues: "_Encoded", candidate: int, reference: int) -> Match:
@@ -207,7 +224,7 @@ class _Dimension:
             return NO_MATCH
         similarity = cues.similarity(b, a)
         if self.chosen.rescale and self.baseline is not None:
-            similarity = np.clip((similarity - self.baseline) / max(1 - self.baseline, 1e-6), 0, 1)
+            similarity = np.clip((similarity - self.baseline) / (1 - self.baseline), 0, 1)
         if self.chosen.polarity:
             similarity = np.where(cues.contradictions(b, a), 0, similarity)
         return one_to_one(similarity, self.chosen.tau) if self.chosen.assign else best_match(similarity)

@@ -15,7 +15,8 @@ class Settings:
     text_filter: drop audio cues with the substring "text". unnamed_global: a prediction that does not name the global
     dimension scores 0 there even where the reference has no global cue. missing_is_zero: so does a reference without
     prediction, in every dimension (else it is not scored). drop_quotations: what is all quotation is no cue (a cue
-    of kind `subtitle` never is). deduplicate: after case-folding, and without blank ones. assign: one-to-one, in place of each cue's best. tau: pairs under it are none (with `assign`).
+    of kind `subtitle` never is). deduplicate: after case-folding, and without blank ones. assign: one-to-one, in place
+    of each cue's best. tau: pairs under it are none (with `assign`).
     polarity: contradicting pairs have similarity 0. rescale: (S - b) / (1 - b), clipped to [0, 1], where b is the mean
     cosine of reference cues of different samples, or what `baseline` gives. derangements: how many the floor is the
     mean of. bootstrap: resamples of the 95 % interval.

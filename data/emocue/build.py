@@ -1,0 +1,129 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""Runs a recipe: the input is read, the stages run on datatrove's executors, the data set is published.
+
+Every stage has the folder `{stage}-{fingerprint}`; the fingerprint holds all that decides its output, so a changed
+prompt makes a new folder for its stage and those after it, and the folders before are taken as they are.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xemogpt.data.emocue.publish import Publish
+from xemogpt.data.emocue.recipe import Recipe
+from xemogpt.data.emocue.stages import Stage, write_rows
+from xemogpt.data.jsonl import json_line
+from xemogpt.data.readers import read_dataset
+from xemogpt.data.sample import EmotionSample
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a build consists of. folders: (stage, its folder); tasks: of each stage; losses: what the input lacks."""
+
+    clips: int
+    tasks: int
+    input: Path
+    folders: list[tuple[str, Path]]
+    dataset: Path
+    losses: list[str]
+
+
+def plan(recipe: Recipe) -> Plan:
+    """Read the input and name the folders; nothing is asked of a model.
+
+    Raises:
+        ValueError, OSError: as `read_dataset`; no clip; an id twice.
+    """
+    out = Path(recipe.out)
+    out.mkdir(parents=True, exist_ok=True)
+    scratch, digest, ids = out / ".input.part", hashlib.sha256(), set()
+    problems: list[Any] = []
+    options = recipe.input.get("options") or {}
+    flags = {name: recipe.input[name] for name in ("strict", "links") if name in recipe.input}
+    with scratch.open("wb") as file:
+        samples = read_dataset(recipe.input["reader"], recipe.input["root"], problems=problems, **flags, **options)
+        for sample in samples:
+            if sample.id in ids:
+                raise ValueError(f"{sample.id}: is in the input twice; choose one split by the reader's options")
+            ids.add(sample.id)
+            line = json_line(_absolute(sample))
+            digest.update(line)
+            file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+    if not ids:
+        raise ValueError(f"{recipe.input['root']}: the reader {recipe.input['reader']} finds no clip")
+    path = out / f"input-{digest.hexdigest()[:12]}.jsonl"
+    os.replace(scratch, path)
+    prints = recipe.fingerprints(digest.hexdigest())
+    folders = [(stage, out / f"{stage}-{prints[stage]}") for stage in recipe.stages]
+    losses = [str(problem) for problem in problems if problem.is_loss]
+    tasks = -(-len(ids) // recipe.clips_per_task)
+    return Plan(len(ids), tasks, path, folders, out / "dataset", losses)
+
+
+def build(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> Plan:
+    """Build, or go on with a build. With Slurm the jobs are handed in, one waiting for the other, and this returns.
+
+    Raises:
+        EndpointError, BudgetError, OSError: the build has stopped; it goes on when it is called again.
+        ValueError: the recipe or the input.
+    """
+    steps = plan(recipe)
+    say(f"{steps.clips} clips in {steps.tasks} tasks -> {recipe.out}")
+    if steps.losses:
+        write_rows(Path(recipe.out) / "input-losses.jsonl", [{"loss": loss} for loss in steps.losses])
+        say(f"{len(steps.losses)} losses of the input are listed in input-losses.jsonl")
+    source, before = steps.input, None
+    for name, folder in steps.folders:
+        folder.mkdir(exist_ok=True)
+        before = _run(recipe, Stage(name, recipe, source, folder), steps.tasks, folder, before)
+        source = folder
+        if before.__class__.__name__ != "SlurmPipelineExecutor":
+            kept, rejected = (_count(folder, part) for part in ("shard", "rejects"))
+            say(f"{name}: {kept} kept, {rejected} rejected")
+    logs = Path(recipe.out) / f"publish-{source.name.split('-')[-1]}"
+    _run(recipe, Publish(recipe, steps), 1, logs, before, again=True)
+    return steps
+
+
+def _run(recipe: Recipe, step: Any, tasks: int, folder: Path, before: Any, again: bool = False) -> Any:
+    """Run a stage on the recipe's executor; what has been completed is not done again."""
+    settings = {key: value for key, value in recipe.executor.items() if key != "kind"}
+    kind = recipe.executor["kind"]
+    shared: dict[str, Any] = {"pipeline": [step], "tasks": tasks, "logging_dir": str(folder / "logs")}
+    shared["skip_completed"] = not again
+    if kind == "slurm":
+        from datatrove.executor.slurm import SlurmPipelineExecutor
+
+        defaults = {"job_name": f"emocue-{folder.name}", "time": "24:00:00"}
+        executor: Any = SlurmPipelineExecutor(**defaults | shared | settings, depends=before)
+        executor.run()
+        return executor
+    if kind == "ray":
+        from datatrove.executor import RayPipelineExecutor
+
+        executor = RayPipelineExecutor(**shared | settings)
+    else:
+        from datatrove.executor import LocalPipelineExecutor
+
+        settings.setdefault("workers", 1)
+        executor = LocalPipelineExecutor(**shared | settings)
+    # datatrove tells each step on the terminal; its logs below `logs/` have the same
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+        executor.run()
+    return executor
+
+
+def _count(folder: Path, part: str) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in folder.glob(f"{part}-*.jsonl"))
+
+
+def _absolute(sample: EmotionSample) -> dict[str, Any]:
+    row = sample.to_row()
+    return row | {kind: os.path.abspath(row[kind]) for kind in ("video", "audio") if kind in row}

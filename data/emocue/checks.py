@@ -1,0 +1,201 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""S2 and S4: what is checked without a model. Pure functions of words, so that a verdict can be explained."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from xemogpt.data.cues import split_cues
+from xemogpt.data.emocue.answers import Merged
+
+VERSION = 1  # of the rules below: raise it when a verdict changes, so that finished stages run again
+
+_NEGATION = re.compile(r"(?i)\b(?:no|not|never|without|neither|nor|lacks?|absent|cannot)\b|n't\b")
+_REFUSAL = re.compile(
+    r"(?i)\b(?:as an ai|i(?:'m| am) (?:sorry|unable|not able)|i (?:cannot|can't|won't)|language model"
+    r"|cannot (?:assist|help)|(?:ignore|disregard) (?:the|all|any|previous|prior)|system prompt)\b"
+)
+
+
+def _set(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_STOP = _set(
+    "a an and are as at be been being but by can for from had has have he her hers him his i in into is it its "
+    "may might of on or she so some such than that the their them then there these they this those to very was "
+    "were which while who whose will with would you person man woman speaker character people clip video audio"
+)
+_POSITIVE = _set(
+    "happy happily joy joyful joyfully glad cheerful cheerfully delighted pleased excited smile smiles smiling "
+    "laugh laughs laughing laughter grin grins grinning relaxed content grateful proud love loving hopeful amused "
+    "warm warmly bright lively happiness excitement"
+)
+_NEGATIVE = _set(
+    "angry angrily anger sad sadly sadness afraid fear fearful scared worried worry worriedly anxious anxiety "
+    "disgust disgusted contempt contemptuous cry cries crying sob sobs sobbing tears tearful frown frowns "
+    "frowning scowl scowls scowling furious upset disappointed disappointment helpless helplessness trembling "
+    "shout shouts shouting yell yells yelling grief tense irritated annoyed hopeless hurt pain resentful "
+    "displeased gloomy"
+)
+
+
+@dataclass(frozen=True)
+class GateLimits:
+    """S4: bounds of the paragraph (words), of the number of cues, and how many of a final cue's content words must
+    occur in the cues it names as its source."""
+
+    words: tuple[int, int] = (20, 400)
+    cues: tuple[int, int] = (1, 24)
+    overlap: float = 0.5
+
+
+def verify(passes: list[dict[str, Any]], labels: Iterable[str]) -> dict[str, Any]:
+    """S2: the cues of all passes as one list with flags, what was dropped and why, and conflicts.
+
+    Args:
+        passes: [{"name", "model", "sees", "blind", "cues": [{"modality", "text"}]}].
+        labels: what annotators decided.
+
+    Returns:
+        {"cues": [{"id", "modality", "text", "polarity", "pass", "model", "flags"[, "also"]}],
+         "dropped": [{"id", "text", "pass", "why"}], "conflicts": [{"ids", "kind"}]}; ids are `{pass}.{number}`.
+    """
+    kept: list[dict[str, Any]] = []
+    dropped: list[dict[str, str]] = []
+    sign = valence(" ".join(labels))
+    blind = [words(cue["text"]) for each in passes if each["blind"] for cue in each["cues"]]
+    for each in passes:
+        for number, cue in enumerate(each["cues"]):
+            text, modality = " ".join(cue["text"].split()), cue["modality"]
+            entry: dict[str, Any] = {"id": f"{each['name']}.{number}", "text": text, "pass": each["name"]}
+            if why := _drop(text, modality, each["sees"]):
+                dropped.append(entry | {"why": why})
+                continue
+            twin = next((k for k in kept if k["modality"] == modality and _plain(k["text"]) == _plain(text)), None)
+            if twin is not None:
+                twin["also"] = [*twin.get("also", []), entry["id"]]
+                if each["blind"]:
+                    twin["flags"] = [flag for flag in twin["flags"] if flag != "only with label"]
+                continue
+            flags = []
+            if sign and valence(text) == -sign:
+                flags.append("against the label")
+            if blind and not each["blind"] and not any(_alike(words(text), other) >= 0.25 for other in blind):
+                flags.append("only with label")
+            kept.append(
+                entry | {"modality": modality, "model": each["model"], "polarity": polarity(text), "flags": flags}
+            )
+    return {"cues": kept, "dropped": dropped, "conflicts": _conflicts(kept)}
+
+
+def gate(merged: Merged, verified: dict[str, Any], limits: GateLimits) -> list[str]:
+    """S4: the reasons why a consolidation is not taken; none if it is."""
+    given = {cue["id"]: cue for cue in verified["cues"]}
+    reasons = []
+    if not limits.cues[0] <= len(merged.cues) <= limits.cues[1]:
+        reasons.append(f"number of cues: not {limits.cues[0]} to {limits.cues[1]}")
+    length = len(merged.paragraph.split())
+    if not limits.words[0] <= length <= limits.words[1]:
+        reasons.append(f"paragraph: not {limits.words[0]} to {limits.words[1]} words")
+    if any(_REFUSAL.search(text) for text in (merged.paragraph, *(cue.text for cue in merged.cues))):
+        reasons.append("a refusal, or an instruction")
+    used = {source for cue in merged.cues for source in cue.sources}
+    for cue in merged.cues:
+        if unknown := [source for source in cue.sources if source not in given]:
+            reasons.append(f"a cue rests on {len(unknown)} ids that were not given")
+            continue
+        evidence = set().union(*(words(given[source]["text"]) for source in cue.sources))
+        if not evidence or len(words(cue.text) & evidence) < limits.overlap * len(words(cue.text)):
+            reasons.append("a cue says something else than those it rests on")
+        if cue.modality not in {given[source]["modality"] for source in cue.sources}:
+            reasons.append("a cue changed its modality")
+        if all(given[source]["polarity"] != polarity(cue.text) for source in cue.sources):
+            reasons.append("a cue says the opposite of those it rests on")
+    if lost := set(given) - used - {each.id for each in merged.dropped}:
+        reasons.append(f"{len(lost)} given cues are neither used nor dropped")
+    evidence = set().union(*(words(cue["text"]) for cue in given.values())) if given else set()
+    if evidence and not words(merged.paragraph) & evidence:
+        reasons.append("the paragraph tells none of the cues")
+    return list(dict.fromkeys(reasons))
+
+
+def gate_caption(caption: str, cues: list[str], most_words: int) -> list[str]:
+    """S5: the reasons why a short caption is not taken."""
+    reasons = []
+    if len(caption.split()) > most_words:
+        reasons.append(f"caption: more than {most_words} words")
+    if _REFUSAL.search(caption):
+        reasons.append("a refusal, or an instruction")
+    evidence = set().union(*map(words, cues)) if cues else set()
+    if len(words(caption) & evidence) < 0.5 * len(words(caption)):
+        reasons.append("the caption says something else than the cues")
+    return reasons
+
+
+def words(text: str) -> frozenset[str]:
+    """The content words of a text, without their commonest endings."""
+    found = re.findall(r"[a-z]+(?:'[a-z]+)?|[\u4e00-\u9fff]", text.lower())
+    return frozenset(_stem(word) for word in found if word not in _STOP)
+
+
+def polarity(text: str) -> int:
+    """-1 for a text that denies, else 1."""
+    return -1 if len(_NEGATION.findall(text)) % 2 else 1
+
+
+def valence(text: str) -> int:
+    """1 where more words are pleasant than unpleasant, -1 for the opposite, 0 for neither; denials turn it round."""
+    found = re.findall(r"[a-z]+", text.lower())
+    balance = sum((word in _POSITIVE) - (word in _NEGATIVE) for word in found) * polarity(text)
+    return (balance > 0) - (balance < 0)
+
+
+def _drop(text: str, modality: str, sees: list[str]) -> str | None:
+    if _REFUSAL.search(text):
+        return "a refusal, or an instruction"
+    if modality == "visual" and "frames" not in sees:
+        return "speaks of the picture, which was not shown"
+    if modality == "audio" and "audio" not in sees:
+        return "speaks of the sound, which was not played"
+    if modality == "global":
+        return None
+    apparent = next((kind for kind in ("visual", "audio") if split_cues(text)[kind]), "global")
+    if apparent != "global" and apparent != modality:
+        return f"is called {modality}, but speaks of {apparent}"
+    return None
+
+
+def _conflicts(cues: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for index, one in enumerate(cues):
+        for other in cues[index + 1 :]:
+            if one["modality"] == other["modality"] and one["polarity"] != other["polarity"]:
+                denied = words(_NEGATION.sub(" ", one["text"])), words(_NEGATION.sub(" ", other["text"]))
+                if _alike(*denied) >= 0.5:
+                    found.append({"ids": [one["id"], other["id"]], "kind": "polarity"})
+    for first, second in (("visual", "audio"), ("visual", "global"), ("audio", "global")):
+        signs = {}
+        for modality in (first, second):
+            charged = [cue for cue in cues if cue["modality"] == modality and valence(cue["text"])]
+            total = sum(valence(cue["text"]) for cue in charged)
+            signs[modality] = ((total > 0) - (total < 0), [cue["id"] for cue in charged])
+        if signs[first][0] * signs[second][0] < 0:
+            found.append({"ids": signs[first][1] + signs[second][1], "kind": f"{first} against {second}"})
+    return found
+
+
+def _alike(one: frozenset[str], other: frozenset[str]) -> float:
+    return len(one & other) / len(one | other) if one | other else 0.0
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+def _stem(word: str) -> str:
+    for ending in ("ing", "ied", "ies", "ed", "ly", "es", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            return word[: -len(ending)]
+    return word.removesuffix("e") if len(word) > 3 else word

@@ -1,0 +1,159 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""MAFW, DFEW and M3ED: clips from films and series with labels.
+
+MAFW  data/clips/00025.mp4; folds .../set_{1..5}/{train,test}.txt with lines `00025.mp4 anger`.
+DFEW  Clip/original/{id}.mp4 or clip_224x224/00001/00001_00001.jpg; single_{train,test}set_{k}.csv `video_name,label`.
+M3ED  annotation.json {movie: {clip: {SpeakerInfo, Dialog: {utterance: {Speaker, StartTime, EndTime, Text,
+      EmoAnnotation: {final_main_emo, ...}}}}}}; splitInfo/movie_list_{train,val,test}.txt.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from xemogpt.data.readers.source import Source, number_or_name, plain
+from xemogpt.data.sample import EmotionSample
+
+MAFW_LABELS = (
+    *("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt", "anxiety"),
+    *("helplessness", "disappointment"),
+)
+DFEW_LABELS = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
+M3ED_LABELS = ("happy", "surprise", "sad", "disgust", "anger", "fear", "neutral")
+DIGITS = 5  # of an id in MAFW and DFEW
+
+
+def read_mafw(source: Source, fold: int = 1, task: str = "single", captions: str = "") -> Iterator[EmotionSample]:
+    """One fold's train and test clips.
+
+    Args:
+        fold: 1 to 5.
+        task: part of the folder's name where several lists have this fold: single or compound.
+        captions: a .csv `name,english,chinese` made of the release's captions, below the root.
+    """
+    folder = _fold_folder(source, fold, task)
+    texts = {}
+    if captions:
+        rows = source.rows(source.find([captions]), ["name", "english"])
+        texts = {number_or_name(Path(row["name"]).stem): row for row in rows}
+    for split in ("train", "test"):
+        seen: dict[str, str] = {}
+        lines = (folder / f"{split}.txt").read_text(encoding="utf-8-sig").splitlines()
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            name, _, rest = line.strip().partition(" ")
+            id = Path(name).stem.zfill(DIGITS)
+            if id in seen:
+                kind = "repeated row" if seen[id] == rest else "conflicting rows"
+                source.note(kind, id, f"{split}.txt, line {number}; the first one counts")
+                continue
+            seen[id] = rest
+            fields = _mafw_labels(source, id, rest)
+            row = texts.get(number_or_name(id), {})
+            text = {code: row[key] for code, key in (("en", "english"), ("zh", "chinese")) if row.get(key)}
+            if captions and not text:
+                source.note("no text", id, f"{captions} does not have it")
+            media = source.media(id, video="data/clips", audio=None)
+            yield from source.sample(id, media, split=split, text=text, **fields)
+
+
+def _fold_folder(source: Source, fold: int, task: str) -> Path:
+    folders = sorted(path.parent for path in source.root.rglob(f"set_{fold}/train.txt"))
+    if len(folders) > 1:
+        folders = [each for each in folders if task in each.relative_to(source.root).as_posix().lower()]
+    if len(folders) > 1:  # lists with captions repeat those without
+        folders = [each for each in folders if "no_caption" in each.as_posix()] or folders
+    if len(folders) != 1:
+        raise FileNotFoundError(f"{source.root}: {len(folders)} folders {task}/.../set_{fold} with train.txt, not one")
+    if not (folders[0] / "test.txt").is_file():
+        raise FileNotFoundError(f"{folders[0] / 'test.txt'}: no such file; the fold is not whole")
+    return folders[0]
+
+
+def _mafw_labels(source: Source, id: str, text: str) -> dict[str, Any]:
+    words = [word for word in re.split(r"[_,\s]+", text.strip().lower()) if word]
+    names = [
+        MAFW_LABELS[int(word) - 1] if word.isdecimal() and 1 <= int(word) <= len(MAFW_LABELS) else word
+        for word in words
+    ]
+    if unknown := [name for name in names if name not in MAFW_LABELS]:
+        source.note("bad value", id, f"label {unknown[0]!r} is none of MAFW's")
+        return {}
+    if not names:
+        source.note("no label", id, "its line has none")
+        return {}
+    return {"label": names[0]} if len(names) == 1 else {"labels": tuple(names)}
+
+
+def read_dfew(source: Source, fold: int = 1, frames: bool = False) -> Iterator[EmotionSample]:
+    """One fold's train and test clips.
+
+    Args:
+        fold: 1 to 5.
+        frames: take the folders of cut-out faces, clip_224x224/{id}, in place of the original clips.
+    """
+    for split in ("train", "test"):
+        path = source.find([f"single_{split}set_{fold}.csv", f"set_{fold}/single_{split}set_{fold}.csv"])
+        for row in source.rows(path, ["video_name", "label"]):
+            id, label = Path(row["video_name"]).stem.zfill(DIGITS), row["label"]
+            value = int(float(label)) if re.fullmatch(r"\d+(\.0*)?", label) else -1
+            fields = {}
+            if 1 <= value <= len(DFEW_LABELS):
+                fields["label"] = DFEW_LABELS[value - 1]
+            elif value == 0:
+                source.note("no label", id, "0: the annotators did not agree on one")
+            else:
+                source.note("bad value", id, f"label {label!r} is no number from 0 to {len(DFEW_LABELS)}")
+            media = _frames(source, id) if frames else source.media(id, video="Clip/original", audio=None)
+            yield from source.sample(id, media, split=split, **fields)
+
+
+def _frames(source: Source, id: str) -> dict[str, str] | None:
+    candidates = [source.root / above / "clip_224x224" / id for above in ("Clip", ".")]
+    found = next((folder for folder in candidates if not source.verify or folder.is_dir()), None)
+    if found is None or (source.verify and not any(found.glob("*.jpg"))):
+        source.note("missing file", id, f"clip_224x224/{id}/*.jpg")
+        return None
+    return {"video": str(found)} if source.inside(found, id) else None
+
+
+def read_m3ed(source: Source) -> Iterator[EmotionSample]:
+    """Utterances; the clips, cut at StartTime and EndTime, lie as video/{utterance}.mp4 (or audio/{utterance}.wav)."""
+    path = source.find(["annotation.json", "M3ED*.json"])
+    try:
+        movies = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{path}: is no JSON ({error})") from None
+    splits: dict[str, str] = {}
+    for name, split in (("train", "train"), ("val", "validation"), ("test", "test")):
+        listed = source.find([f"movie_list_{name}.txt"]).read_text(encoding="utf-8-sig").split()
+        splits |= dict.fromkeys(listed, split)
+    for movie in sorted(set(splits) - set(movies)):
+        source.note("missing file", movie, f"in splitInfo, but not in {path.name}")
+    for movie, clips in movies.items():
+        if movie not in splits:
+            source.note("no label", movie, "no movie_list has it: its utterances have no split")
+        for clip, content in clips.items():
+            for id, utterance in content.get("Dialog", {}).items():
+                fields = _m3ed_labels(source, id, utterance.get("EmoAnnotation") or {})
+                said = plain(utterance.get("Text"))
+                if not said:
+                    source.note("no subtitle", id, f"{clip}: Text is empty")
+                media = source.media(id) if (source.root / "video").is_dir() else source.media(id, video=None)
+                yield from source.sample(
+                    id, media, split=splits.get(movie), subtitle={"zh": said} if said else {}, **fields
+                )
+
+
+def _m3ed_labels(source: Source, id: str, annotation: dict[str, Any]) -> dict[str, Any]:
+    label = plain(annotation.get("final_main_emo")).lower()
+    if not label:
+        source.note("no label", id, "no final_main_emo")
+    elif label not in M3ED_LABELS:
+        source.note("bad value", id, f"label {label!r} is none of {', '.join(M3ED_LABELS)}")
+        label = ""
+    several = plain(annotation.get("final_muti_emo") or annotation.get("final_multi_emo")).lower()
+    return {"label": label or None, "labels": tuple(word for word in re.split(r"[,\s]+", several) if word)}

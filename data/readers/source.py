@@ -1,0 +1,284 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""A local copy of a data set: its tables, its files, and a list of everything that is not as it should be."""
+
+import ast
+import csv
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xemogpt.data.jsonl import one_line
+from xemogpt.data.sample import EmotionSample
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".flv", ".m4v")
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac")
+# What costs a sample, or a part of one that the tables promise; the other kinds are worth knowing.
+LOSSES = ("missing file", "outside the root", "bad value", "conflicting rows", "unreadable")
+REMARKS = ("no subtitle", "no text", "no label", "repeated row", "two files", "unlisted file", "no such stream")
+_NOTHING = {"", "nan", "none", "null", "n/a", "<na>"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """kind: one of LOSSES or REMARKS. id: the sample (or file) concerned. detail: what exactly, in words."""
+
+    kind: str
+    id: str
+    detail: str
+
+    @property
+    def is_loss(self) -> bool:
+        return self.kind in LOSSES
+
+    def __str__(self) -> str:
+        return f"{self.id}: {self.kind}: {self.detail}"
+
+
+class IncompleteDataError(ValueError):
+    """The data set is not whole; `problems` has each loss, the message the first of them by name."""
+
+    def __init__(self, name: str, root: Path, problems: list[Problem]):
+        self.problems = problems
+        shown = "; ".join(map(str, problems[:10])) + ("; ..." if len(problems) > 10 else "")
+        super().__init__(
+            f"{name} in {root}: {len(problems)} losses: {shown} (`xemogpt data check {name} {root}` lists all; "
+            "strict=False reads the rest)"
+        )
+
+
+class Source:
+    """What readers share.
+
+    Args:
+        name: of the data set, which becomes the samples' `source`.
+        root: folder of the local copy.
+        licence: of the annotation.
+        verify: False fills in the paths of the documented layout without looking at files.
+        links: follow symbolic links that leave the root.
+        probe: open every file, and move an mp4 without pictures from `video` to `audio`; `seconds` then has how long
+            each file plays.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        root: str | os.PathLike,
+        licence: str,
+        verify: bool = True,
+        links: bool = False,
+        probe: bool = False,
+    ):
+        self.name, self.root, self.licence = name, Path(root), licence
+        self.verify, self.links, self.probe = verify, links, probe and verify
+        self.problems: list[Problem] = []
+        self.seconds: dict[str, float] = {}
+        self._indices: dict[tuple[str, tuple[str, ...]], dict[str, Path]] = {}
+        self._asked: set[Path] = set()
+        if not self.root.is_dir():
+            raise FileNotFoundError(f"{self.root}: no such folder; give the root of your copy of {name}")
+
+    def note(self, kind: str, id: str, detail: str) -> None:
+        """Put a problem on the list."""
+        assert kind in LOSSES + REMARKS
+        self.problems.append(Problem(kind, id, detail))
+
+    def find(self, names: Sequence[str], columns: Iterable[str] = ()) -> Path:
+        """The table of one of these names (patterns allowed), anywhere below the root; or else, where `columns` are
+        given, the only .csv with just these.
+
+        Raises:
+            FileNotFoundError: there is none, or more than one.
+        """
+        for name in names:
+            found = sorted(path for path in self.root.rglob(name) if path.is_file())
+            if len(found) > 1:
+                listed = ", ".join(str(path.relative_to(self.root)) for path in found[:5])
+                raise FileNotFoundError(f"{self.root}: {name} is there {len(found)} times ({listed}); keep one")
+            if found:
+                return found[0]
+        wanted = list(columns)
+        alike = [path for path in sorted(self.root.glob("*.csv")) if wanted and _header(path) == wanted]
+        if len(alike) == 1:
+            return alike[0]
+        more = f", nor one .csv with the columns {','.join(wanted)}" if wanted else ""
+        raise FileNotFoundError(f"{self.root}: {self.name} needs {' or '.join(names)}{more}")
+
+    def rows(self, path: Path, required: Sequence[str]) -> Iterator[dict[str, str]]:
+        """The rows of a .csv; the first of `required` is the id. Cells that say NaN are empty. A row met before is
+        listed and left out.
+
+        Raises:
+            ValueError: a required column is not there, or the file is no UTF-8.
+        """
+        seen: dict[str, int] = {}
+        key = required[0]
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            try:
+                reader = csv.DictReader(file)
+                names = [name.strip() for name in reader.fieldnames or ()]
+                if absent := set(required) - set(names):
+                    raise ValueError(f"{path}: no column {', '.join(sorted(absent))}; it has {', '.join(names)}")
+                reader.fieldnames = names
+                for raw in reader:
+                    if raw.pop(None, None):
+                        self.note("bad value", str(raw[key]), f"{path.name}, line {reader.line_num}: too many cells")
+                        continue
+                    row = {name: plain(value) for name, value in raw.items()}
+                    if not row[key]:
+                        if any(row.values()):
+                            self.note("bad value", f"{path.name}:{reader.line_num}", f"a row without {key}")
+                        continue
+                    digest = hash(tuple(row.values()))
+                    if row[key] in seen:
+                        same = seen[row[key]] == digest
+                        kind = "repeated row" if same else "conflicting rows"
+                        self.note(kind, row[key], f"{path.name}, line {reader.line_num}; the first one counts")
+                        continue
+                    seen[row[key]] = digest
+                    yield row
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+
+    def column(self, path: Path, key: str, value: str) -> dict[str, str]:
+        """{key: value} of a .csv."""
+        return {row[key]: row[value] for row in self.rows(path, [key, value])}
+
+    def media(self, id: str, video: str | None = "video", audio: str | None = "audio") -> dict[str, str] | None:
+        """`video` and `audio` paths of a clip, which lies as `{folder}/{id}.*` (or right in the root); None, and
+        listed, where there is neither. A folder of sound that is not there at all is no loss: the video has its track.
+        """
+        if not self.verify:
+            return ({"video": str(self.root / video / f"{id}.mp4")} if video else {}) | (
+                {"audio": str(self.root / audio / f"{id}.wav")} if audio and not video else {}
+            )
+        found: dict[str, str] = {}
+        for kind, folder, suffixes in (("video", video, VIDEO_SUFFIXES), ("audio", audio, AUDIO_SUFFIXES)):
+            if folder is None:
+                continue
+            path = self._index(folder, suffixes).get(number_or_name(id)) or self._index(".", suffixes).get(
+                number_or_name(id)
+            )
+            if path is not None:
+                self._asked.add(path)
+                if self.inside(path, id):
+                    found[kind] = str(path)
+            elif kind == "video" or video is None or (self.root / folder).is_dir():
+                self.note("missing file", id, f"{folder}/{id}{suffixes[0]}")
+        return found or None
+
+    def at(self, path: str, id: str) -> str | None:
+        """A path that an annotation names, below the root. One of another machine is looked for by its last parts;
+        None, and listed, where it is not there or leads out of the root."""
+        given = path.replace("\\", "/")
+        parts = [part for part in given.split("/") if part not in ("", ".")]
+        foreign = given.startswith("/") or re.match(r"[A-Za-z]:", given)
+        if ".." in parts or not parts:
+            self.note("outside the root", id, path)
+            return None
+        for start in range(len(parts) if foreign else 1):
+            candidate = self.root.joinpath(*parts[start:])
+            if not self.verify or candidate.exists():
+                return str(candidate) if self.inside(candidate, id) else None
+        self.note("missing file", id, path)
+        return None
+
+    def inside(self, path: Path, id: str) -> bool:
+        """Whether a path stays in the root when symbolic links are followed; listed where it does not."""
+        if self.links or path.resolve().is_relative_to(self.root.resolve()):
+            return True
+        self.note("outside the root", id, f"{path} leads to {path.resolve()}; links=true follows it")
+        return False
+
+    def sample(self, id: str, media: dict[str, str] | None, **fields: Any) -> Iterator[EmotionSample]:
+        """The sample, or nothing where it has no media (which has been listed)."""
+        if media and (media := self.opened(id, media)):
+            known: dict[str, Any] = {**media, "source": self.name, "licence": self.licence}
+            yield EmotionSample(id, **known, **fields)
+
+    def opened(self, id: str, media: dict[str, str]) -> dict[str, str]:
+        """With `probe`, what of `media` really is video and audio; what is not has been listed."""
+        if not self.probe:
+            return media
+        from xemogpt.media_xemogpt import probe
+
+        kept = dict(media)
+        for kind, path in media.items():
+            if os.path.isdir(path):  # frames, one file each
+                continue
+            try:
+                info = probe(path)
+            except (OSError, ValueError) as error:
+                self.note("unreadable", id, one_line(error))
+                del kept[kind]
+                continue
+            if info.duration is not None:
+                self.seconds[path] = info.duration
+            if kind == "video" and not info.has_video:
+                self.note("no such stream", id, f"{os.path.basename(path)} has no video stream; it counts as sound")
+                kept.setdefault("audio", kept.pop("video"))
+                kept.pop("video", None)
+            elif kind == "audio" and not info.has_audio:
+                self.note("no such stream", id, f"{os.path.basename(path)} has no audio stream")
+                del kept[kind]
+        return kept
+
+    def list_unlisted(self) -> None:
+        """Note the files of the folders looked at so far that no table named."""
+        for (folder, _), index in self._indices.items():
+            if folder != ".":
+                for path in set(index.values()) - self._asked:
+                    self.note("unlisted file", path.stem, str(path.relative_to(self.root)))
+
+    def _index(self, folder: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
+        """Files by name without suffix; of two files the one whose suffix comes first."""
+        if (folder, suffixes) not in self._indices:
+            index: dict[str, Path] = {}
+            here = self.root / folder
+            deep = sorted(here.rglob("*") if folder != "." else here.iterdir()) if here.is_dir() else []
+            for suffix in suffixes:
+                for path in deep:
+                    if path.suffix.lower() == suffix:
+                        first = index.setdefault(number_or_name(path.stem), path)
+                        if first != path:
+                            self.note("two files", path.stem, f"{first.name} is taken, {path.name} is not")
+            self._indices[folder, suffixes] = index
+        return self._indices[folder, suffixes]
+
+
+def plain(value: Any) -> str:
+    """A cell as text; what stands for nothing (NaN, None) is empty."""
+    text = "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value).strip()
+    return "" if text.lower() in _NOTHING else text
+
+
+def number_or_name(id: str) -> str:
+    """An id with its leading zeros gone, if it is a number: tables and files differ in them."""
+    return id.lstrip("0") or "0" if id.isdecimal() else id
+
+
+def parse_list(text: str) -> tuple[str, ...]:
+    """Words of a list that was written as a string: "['happy', 'calm']", "[happy, calm]", '["happy"]', "happy, calm".
+
+    Raises:
+        ValueError: brackets that do not match, or something else than words inside.
+    """
+    text = text.strip()
+    if text.startswith("[") != text.endswith("]"):
+        raise ValueError(f"{text!r} is no list")
+    try:
+        words = ast.literal_eval(text) if text.startswith("[") else text.split(",")
+    except (ValueError, SyntaxError):  # without quotes
+        words = text[1:-1].split(",")
+    if not all(isinstance(word, str) for word in words):
+        raise ValueError(f"{text!r} holds something else than words")
+    kept = [word.strip().strip("'\"").strip() for word in words]
+    return tuple(dict.fromkeys(word.lower() for word in kept if word))
+
+
+def _header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8-sig", newline="", errors="replace") as file:
+        return [name.strip() for name in next(csv.reader(file), [])]
