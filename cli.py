@@ -24,8 +24,8 @@ from xemogpt import __version__
 from xemogpt.commands import say
 from xemogpt.data.jsonl import one_line
 
-# modules of `xemogpt.commands`, in the order of the help
-GROUPS = ("explain", "evaluate", "cues", "models", "data", "synth", "train")
+# Modules of `xemogpt.commands`, in the order of the help.
+GROUPS = ("explain", "evaluate", "cues", "models", "data", "synth", "review", "train")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

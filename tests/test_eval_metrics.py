@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xemogpt.eval.calibration import auc, brier, calibration, ece
-from xemogpt.eval.consistency import conflict, consistency
+from xemogpt.eval.consistency import SUBSETS, conflict, consistency
 from xemogpt.eval.recognition import NO_LABEL, read_label, recognition
 from xemogpt.eval.text_metrics import bleu, cider, cider_d, tokenize
 
@@ -186,6 +186,22 @@ def test_conflict_by_hand() -> None:
     assert conflict(["a"], ["a"], ["consistent"]).gap is None
     with pytest.raises(ValueError, match="unknown subset 'text-aligned'"):
         conflict(["a"], ["a"], ["text-aligned"])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(*[st.sampled_from("abc")] * 3, st.sampled_from(SUBSETS)), min_size=1, max_size=20))
+def test_consistency_and_conflict_equal_sklearn(rows: list[tuple[str, str, str, str]]) -> None:
+    accuracy = pytest.importorskip("sklearn.metrics").accuracy_score
+    implied, said, truth, subsets = (list(column) for column in zip(*rows, strict=True))
+    scored = consistency(implied, said, truth)
+    assert (scored.eea, scored.epc) == pytest.approx((accuracy(truth, implied), accuracy(said, implied)))
+    both = [f"{i}{p}" for i, p in zip(implied, said, strict=True)]
+    assert scored.fcr == pytest.approx(accuracy([t * 2 for t in truth], both))
+    found = conflict(said, truth, subsets)
+    for name in SUBSETS:
+        kept = [(t, p) for p, t, subset in zip(said, truth, subsets, strict=True) if subset == name]
+        expected = accuracy(*zip(*kept, strict=True)) if kept else None
+        assert getattr(found, name.replace("-", "_")) == (None if expected is None else pytest.approx(expected))
 
 
 def test_calibration_by_hand() -> None:

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from xemogpt.eval.open_vocabulary import (
     Grouping,
@@ -44,6 +46,33 @@ def test_set_scores_by_hand() -> None:
     # p {A, B} against g {A}: 1/2, 1. Nothing known said: 0, 0. g of unknown words: skipped.
     scored = set_scores([["a2", "b", "zzz"], ["zzz"], ["a"]], [["a"], ["c"], ["unknown"]], PLAIN)
     assert scored == {"acc": 0.25, "recall": 0.5, "avg": 0.375, "f1": pytest.approx(1 / 3), "n": 2}
+
+
+LETTERS = st.lists(st.sampled_from(["a", "a2", "b", "c", "zzz"]), max_size=4)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(LETTERS, LETTERS), min_size=1, max_size=12))
+def test_set_scores_and_hits_equal_sklearn(pairs: list[tuple[list[str], list[str]]]) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    kept = [(PLAIN.classes(p, 0), PLAIN.classes(g, 0)) for p, g in pairs if PLAIN.classes(g, 0)]
+    if not kept:
+        with pytest.raises(ValueError, match="no reference has a word"):
+            set_scores(*zip(*pairs, strict=True), PLAIN)
+        return
+    said, truth = ([[name in each for name in "ABC"] for each in side] for side in zip(*kept, strict=True))
+    p, r, _, _ = metrics.precision_recall_fscore_support(truth, said, average="samples", zero_division=0)
+    scored = set_scores(*zip(*pairs, strict=True), PLAIN)
+    assert (scored["acc"], scored["recall"]) == pytest.approx((p, r))
+    assert scored["f1"] == pytest.approx(2 * p * r / (p + r) if p + r else 0)
+    singles = [(p, g[0]) for p, g in pairs if g and g[0] != "zzz"]
+    if singles:
+        hits = metrics.recall_score(
+            [[name in PLAIN.classes([g], 0) for name in "ABC"] for _, g in singles],
+            [[name in PLAIN.classes(p, 0) for name in "ABC"] for p, _ in singles],
+            average="samples",
+        )
+        assert hit_rate(*zip(*singles, strict=True), PLAIN) == pytest.approx(hits)
 
 
 def test_longer_label_lists_cost_precision() -> None:
