@@ -1,7 +1,7 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """Speed and memory of EmoCue-360: one pass over the distinct cues of a run, against calls of the encoder a sample.
 
-    python -m xemogpt.scripts.measure_emocue_360 --descriptions emer_v2_reason.csv --out results/emocue_360_speed.json
+    python scripts/measure_emocue_360.py --descriptions emer_v2_reason.csv --out results/emocue_360_speed.json
 
 Descriptions are made of cues drawn from those of real ones, about twelve a side. The way of each sample is measured on
 a part and scaled; so is the case in which no cue occurs twice, where one pass has only its batches to win by.
@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     print(json.dumps(measured, indent=2))
     bare = [Path(word).name if Path(word).is_absolute() else word for word in argv or sys.argv[1:]]
-    about = {"command": shlex.join(["python", "-m", "xemogpt.scripts.measure_emocue_360", *bare])}
+    about = {"command": shlex.join(["python", "scripts/measure_emocue_360.py", *bare])}
     Path(args.out).write_text(json.dumps(about | measured | provenance() | {"seed": args.seed}, indent=2) + "\n")
     return 0
 

@@ -1,11 +1,11 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """What EmoCue-360 gives to descriptions that deserve nothing: negated, another clip's, stuffed with cues.
 
-    python -m xemogpt.scripts.study_attacks --references emer_v2_reason.csv --honest emer_v1_eng.csv \
+    python scripts/study_attacks.py --references emer_v2_reason.csv --honest emer_v1_eng.csv \
         --out results/emocue_360_attacks.json
 
-Real annotations are the references; `honest` are other descriptions of the same clips, by people. All cues are read by
-rules-1. The result holds numbers only, no text.
+Real annotations are the references; `honest` are other descriptions, by people, of some of the same clips, on which
+alone they are scored. All cues are read by rules-1. The result holds numbers only, no text.
 """
 
 import argparse
@@ -52,10 +52,13 @@ def attacks(references: Mapping[str, Cues], honest: Mapping[str, Cues], seed: in
         "another clip's reference": {name: references[others[name][0]] for name in names},
         f"cues of {SPAM} other clips": heap,
     }
-    if honest:
-        made["a person's other description"] = dict(honest)
-        made[f"that, with cues of {SPAM} other clips"] = {name: union([honest[name], heap[name]]) for name in names}
-        made["that, of another clip"] = {name: honest[others[name][0]] for name in names}
+    both = [name for name in names if name in honest]
+    if len(both) > 1:
+        made["a person's other description"] = {name: honest[name] for name in both}
+        made[f"that, with cues of {SPAM} other clips"] = {name: union([honest[name], heap[name]]) for name in both}
+        shifted = dict(zip(both, both[1:] + both[:1], strict=True))
+        made["that, of another clip"] = {name: honest[shifted[name]] for name in both}
+        made["another reference, on those clips"] = {name: made["another clip's reference"][name] for name in both}
     return made
 
 
@@ -79,23 +82,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     extractor = RulesExtractor()
     truth, said = (read_records(path) if path else {} for path in (args.references, args.honest))
-    names = [name for name in truth if not said or name in said][: args.limit]
+    names = list(truth)[: args.limit]
     references, honest = (
         {name: grouped(extractor.extract(records[name].text or "")) for name in names if name in records}
         for records in (truth, said)
     )
     encoder, table = Remembering(), []
     for name, candidates in attacks(references, honest, args.seed).items():
-        row: dict[str, Any] = {"attack": name}
+        row: dict[str, Any] = {"attack": name, "clips": len(candidates)}
+        asked = {each: references[each] for each in candidates}
         for preset in PRESETS:
-            result = score(candidates, references, preset=preset, encoder=encoder, derangements=0, bootstrap=0)
+            result = score(candidates, asked, preset=preset, encoder=encoder, derangements=0, bootstrap=0)
             row[preset] = {key: result[key] for key in (*DIMENSIONS, "mean", "mean_f1")}
         table.append(row)
         shown = "  ".join(f"{preset} {row[preset]['mean_f1']:.3f}" for preset in PRESETS)
         print(f"{name:42} {shown}", flush=True)
     about = {
         "what": "EmoCue-360 of descriptions that deserve nothing, with some that deserve more",
-        "command": shlex.join(["python", "-m", "xemogpt.scripts.study_attacks", *map(_bare, argv or sys.argv[1:])]),
+        "command": shlex.join(["python", "scripts/study_attacks.py", *map(_bare, argv or sys.argv[1:])]),
         "samples": len(names),
         "extractor": f"{extractor.name}@{extractor.digest}",
         "rows": table,

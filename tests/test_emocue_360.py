@@ -122,7 +122,7 @@ def test_vectors_are_those_of_mean_pooling(encoder: SentenceEncoder) -> None:
 
 
 def oracle(a: list[str], b: list[str]) -> tuple[float, float, float]:
-    """Equations 9 to 11 of one sample, once more."""
+    """Equations 10 and 11 of one sample, once more."""
     x, y = (np.array([v / np.linalg.norm(v) for v in bag_of_words(texts)]) for texts in (a, b))
     cosines = y @ x.T
     recall, precision = cosines.max(1).mean(), cosines.max(0).mean()
