@@ -129,8 +129,8 @@ def agreement(
     paths = [(name, measure) for name in MODALITIES for measure in MEASURES] + [("mean",), ("mean_f1",)]
     spread: dict[str, Any] = {}
     for path in paths:
-        values = [_at(run, path) for run in runs]
-        if any(value is None for value in values):
+        values = [value for run in runs if (value := _at(run, path)) is not None]
+        if len(values) < len(runs):
             continue
         spread[".".join(path)] = {
             "mean": float(np.mean(values)),

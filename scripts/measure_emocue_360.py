@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from xemogpt.eval.records import read_records
     from xemogpt.eval.score import provenance
 
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--descriptions", required=True, metavar="FILE", help="whose cues are drawn")
     parser.add_argument("--pairs", type=int, default=10_000)
     parser.add_argument("--part", type=int, default=100, metavar="N", help="pairs of the per-sample way")

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from xemogpt.eval.records import read_records
     from xemogpt.eval.score import provenance
 
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--references", required=True, metavar="FILE", help="annotations with an id and a text")
     parser.add_argument("--honest", metavar="FILE", help="other descriptions of the same clips")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N clips alone")
