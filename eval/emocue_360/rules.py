@@ -25,7 +25,7 @@ _COMMA = re.compile(
 )
 _HEDGE = (
     r"(?:(?:may|might|could|can|also|further|often|usually|generally|possibly|perhaps|likely|clearly|thus|thereby|all"
-    r"|both|be|seem(?:s|ingly)?|to)\s+)*"
+    r"|both|be|is|was|been|seem(?:s|ingly)?|to)\s+)*"
 )
 _SIGNS = (
     r"(?:indicat(?:es?|ed|ing)|suggest(?:s|ed|ing)?|impl(?:y|ies|ied|ying)|convey(?:s|ed|ing)?|reflect(?:s|ed|ing)?"
@@ -37,7 +37,8 @@ _CLUES = r"(?:cl?ues?|information|content|evidence)\b"
 _ADVERBS = (
     "as well as|as time (?:goes|passes|went)(?: on| by)?|at the same time|as a result|on the other hand|in addition"
     "|in (?:summary|conclusion|short|particular)|to sum up|taken together|all in all|over time|for example|along with"
-    "|and|but|while|so|then|also|as|or|yet|however|therefore|thus|hence|overall|additionally|furthermore|moreover"
+    "|and|but|while|so|then|also|as(?! (?:if|though)\\b)|or|yet|however|therefore|thus|hence|overall|additionally"
+    "|furthermore|moreover"
     "|meanwhile|finally|similarly|later|afterwards?|subsequently|consequently|simultaneously|firstly?|next"
     "|specifically|accordingly|combined with"
 )
