@@ -163,6 +163,15 @@ def text(clips: int = 2000) -> dict[str, Any]:
                 found = set(read_cues(f"{lead}, {clause}."))
                 hits, extra, missed = hits + (cue in found), extra + len(found - {cue}), missed + (cue not in found)
         scores[name] = {"clauses": hits + missed, "f1": round(2 * hits / (2 * hits + extra + missed), 4)}
+    lines = (RESULTS.parent / "tests" / "synth_paraphrases.txt").read_text(encoding="utf-8").splitlines()[1:]
+    for group, name in (("a", "other_words_used_to_mend_the_reader"), ("b", "other_words_never_used")):
+        hits = extra = missed = 0
+        for cue, kind, sentence in (line.split(" ", 2) for line in lines):
+            if kind == group:
+                lead = "In the video" if cue in VISUAL else "In the audio"
+                found = {each for each, sign in read_cues(f"{lead}, {sentence}").items() if sign > 0}
+                hits, extra, missed = hits + (cue in found), extra + len(found - {cue}), missed + (cue not in found)
+        scores[name] = {"clauses": hits + missed, "f1": round(2 * hits / (2 * hits + extra + missed), 4)}
     exact, texts, clauses = 0, set(), set()
     for index in range(clips):
         clip = Clip(draw_plan(SEED, index))
