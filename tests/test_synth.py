@@ -18,7 +18,7 @@ from xemogpt.data.synth.render import Pose, Scene, Stage, pose_of
 from xemogpt.data.synth.voice import RATE, Speech, Voice, speak, track_pitch
 from xemogpt.inputs_xemogpt import sample_indices
 
-CLIPS = 2000
+CLIPS = 1200
 needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="needs the program espeak-ng, which speaks")
 
 
