@@ -24,7 +24,8 @@ from xemogpt import __version__
 from xemogpt.commands import say
 from xemogpt.data.jsonl import one_line
 
-GROUPS = ("explain", "models", "data", "review", "train")  # modules of `xemogpt.commands`, in the order of the help
+# Modules of `xemogpt.commands`, in the order of the help.
+GROUPS = ("explain", "evaluate", "models", "data", "synth", "review", "train")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

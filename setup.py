@@ -20,7 +20,17 @@ if __name__ == "__main__":
         package_dir={"xemogpt": "."},
         packages=["xemogpt", *(f"xemogpt.{name}" for name in SUBPACKAGES)],
         package_data={
-            "xemogpt": ["*.json", "*.jinja", "recipes/**/*.yaml", "recipes/*.sh", "eval/benchmarks/*.yaml"],
+            "xemogpt": [
+                "*.json",
+                "*.jinja",
+                "recipes/**/*.yaml",
+                "recipes/*.sh",
+                "eval/*.json",
+                "eval/*.jinja",
+                "eval/benchmarks/*.yaml",
+                "data/synth/*.npz",
+                "data/synth/*.txt",
+            ],
             "xemogpt.data.review": ["*.html"],
         },
         cmdclass={"build_py": BuildWithoutSetup},

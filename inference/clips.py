@@ -99,7 +99,8 @@ def folder_clips(folder: str | os.PathLike) -> list[Clip]:
 def read_manifest(path: str | os.PathLike) -> list[Clip]:
     """The rows of a .jsonl manifest: `{"video": ..., "audio": ..., "subtitle": ..., "id": ...}`, all but one optional.
 
-    Relative paths start at the manifest's folder; other keys (labels, say) are ignored.
+    Relative paths start at the manifest's folder; other keys (labels, say) are ignored. Of a subtitle by language, as
+    in {"en": "..."}, the English one is taken, or else the first.
 
     Raises:
         ValueError: a row that is no such object, with its line number. OSError: the manifest cannot be read.
@@ -132,6 +133,8 @@ def _manifest_clip(line: str, folder: str) -> Clip:
         raise ValueError(f"is not JSON ({error})") from None
     if not isinstance(row, dict):
         raise ValueError('is not an object such as {"video": "clip.mp4"}')
+    if isinstance(words := row.get("subtitle"), dict):  # by language, as `xemogpt.data.sample` has it
+        row["subtitle"] = words.get("en") or next(iter(words.values()), None)
     for key in ("video", "audio", "subtitle", "id"):
         value = row.get(key)
         if not (value is None or (isinstance(value, str) and value) or (key == "audio" and value is False)):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/paper_map.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/paper_map.md", "docs/training.md", "docs/cue_encoders.md")
 
 
 def named(root: Path, document: str, pattern: str) -> list[re.Match[str]]:

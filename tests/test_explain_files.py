@@ -76,6 +76,13 @@ def test_manifest_rows_and_where_their_paths_start(tmp_path: Path) -> None:
     assert (c.located().video, c.located().audio, c.located().subtitle) == (None, str(tmp_path / "c.wav"), "Said.")
 
 
+def test_manifest_subtitles_by_language(tmp_path: Path) -> None:
+    rows = [{"zh": "再见。", "en": "Goodbye."}, {"zh": "再见。"}, {}]
+    lines = [json.dumps({"id": str(number), "video": "a.mp4", "subtitle": row}) for number, row in enumerate(rows)]
+    (tmp_path / "m.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    assert [clip.subtitle for clip in gather_clips([tmp_path / "m.jsonl"])] == ["Goodbye.", "再见。", None]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -43,6 +43,12 @@ output_dir: {tmp_path}/out
     assert isinstance(mine.share, float)
 
 
+def test_yamls_no_is_not_false_where_a_strategy_is_meant(tmp_path: Path) -> None:
+    _, training = load(tmp_path, f"output_dir: {tmp_path}/out\neval_strategy: no\n", "save_strategy=no", "bf16=no")
+    assert (training.eval_strategy, training.save_strategy) == ("no", "no")
+    assert training.bf16 is False
+
+
 @pytest.mark.parametrize(
     ("text", "overrides", "message"),
     [

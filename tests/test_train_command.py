@@ -3,12 +3,7 @@
 
 import errno
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +16,8 @@ from tiny_model import make_tiny_model
 from transformers import AutoModelForMultimodalLM
 
 from xemogpt.cli import main
+from xemogpt.hub.export import METRIC as METRIC_FOLDER
+from xemogpt.hub.export import export
 from xemogpt.hub.merge import merge
 from xemogpt.inference.explain import explain
 from xemogpt.train import checkpoints
@@ -151,6 +148,7 @@ def test_checkpoint_is_whole_or_not_used(trained: Path, tmp_path: Path, caplog: 
     assert last_whole_checkpoint(tmp_path / "nothing") is None
 
 
+@pytest.mark.slow
 def test_torn_checkpoint_costs_only_its_own_steps(place: Path, trained: Path) -> None:
     """The run goes on from the checkpoint before, to the same weights, bit for bit."""
     out = place / "torn"
@@ -166,6 +164,7 @@ def test_torn_checkpoint_costs_only_its_own_steps(place: Path, trained: Path) ->
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_full_disk_leaves_the_checkpoint_before(
     place: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,52 +200,6 @@ def test_checkpoint_of_another_configuration_is_refused(
     assert "checkpoint-8 is of another configuration (max_steps 8, now 10, lora_r 4, now 8)" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_kill_in_the_middle_changes_nothing(place: Path, trained: Path) -> None:
-    out = place / "killed"
-    command = [sys.executable, "-m", "xemogpt", "train", "stage3", "--config", str(recipe(place, out))]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 240
-    while not (out / "checkpoint-4" / "adapter_model.safetensors").exists() and time.monotonic() < deadline:
-        assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (out / "adapter_model.safetensors").exists()
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert losses(out) == losses(trained)
-    first, second = (load_file(folder / "adapter_model.safetensors") for folder in (trained, out))
-    assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-@pytest.mark.slow
-def test_two_processes_give_the_single_process_result(place: Path, tmp_path: Path) -> None:
-    """Gloo on the CPU; some batches of a process hold one modality only, or none of the other."""
-    quiet = {"lora_dropout": 0.0, "save_strategy": "no", "max_steps": 3, "train_sampling_strategy": "sequential"}
-    silent = make_tiny_model(tmp_path / "model", "whisper")  # a bridge without dropout
-    config = json.loads((silent / "config.json").read_text())
-    for part in ("audio_bridge_config", "text_config"):
-        for key in config[part]:
-            if "dropout" in key or "drop" in key:
-                config[part][key] = 0.0
-    (silent / "config.json").write_text(json.dumps(config))
-    quiet["model"] = str(silent)
-    one = recipe(place, tmp_path / "one", per_device_train_batch_size=4, **quiet)
-    two = recipe(place, tmp_path / "two", per_device_train_batch_size=2, **quiet)
-    assert main(["train", "stage3", "--config", str(one)]) == 0
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29611", "-m"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*launch, "xemogpt", "train", "stage3", "--config", str(two)], capture_output=True, text=True, env=environment
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=2e-3)
-    first, second = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("one", "two"))
-    for name in first:
-        torch.testing.assert_close(first[name], second[name], atol=2e-3, rtol=0.05)
-
-
 # Afterwards
 
 
@@ -262,7 +215,7 @@ def test_adapter_explains_and_merges(place: Path, trained: Path, tmp_path: Path)
     from xemogpt.train.collator import InstructionCollator
     from xemogpt.train.stage3_sft import Arguments, load
 
-    base, processor = load(Arguments(model=str(place / "model")))
+    base, processor, _ = load(Arguments(model=str(place / "model")))
     row = {"id": "a#reason-en", "kind": "reason", "language": "en", "video": clip, "audio": None, "subtitle": None}
     batch = InstructionCollator(processor)([row | {"answer": "In the video, she frowns."}])
     inputs = {name: value for name, value in batch.items() if name not in ("ids", "modality_gates")}
@@ -288,14 +241,64 @@ def test_export_takes_what_belongs_on_the_hub_and_nothing_else(
     (folder / "optimizer.pt").write_bytes(b"1")
     (folder / "notes.txt").write_text("private")
     (folder / "checkpoint-2").mkdir()
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["_name_or_path"] = str(tmp_path / "llm")  # as a model composed of local folders has it
+    (folder / "config.json").write_text(json.dumps(config))
     assert main(["export", str(folder), "--out", str(tmp_path / "hub")]) == 0
     said = capsys.readouterr().out
     assert "left out: checkpoint-2/, notes.txt, optimizer.pt" in said
     copied = {path.name for path in (tmp_path / "hub").iterdir()}
     assert {"README.md", "config.json", "model.safetensors", "modeling_xemogpt.py", "tokenizer.json"} <= copied
     assert not {"optimizer.pt", "notes.txt", "checkpoint-2", "training_args.bin"} & copied
+    assert str(tmp_path) not in (tmp_path / "hub" / "config.json").read_text()
     assert main(["export", str(folder), "--out", str(tmp_path / "hub")]) == 2
     assert "exists and is not empty" in capsys.readouterr().err
+
+
+METRIC = """
+import datasets
+import evaluate
+from .count import equal
+
+class Equal(evaluate.Metric):
+    def _info(self):
+        text = datasets.Value("string")
+        features = datasets.Features({"predictions": text, "references": text})
+        return evaluate.MetricInfo(description="", citation="", inputs_description="", features=features)
+
+    def _compute(self, predictions, references):
+        return {"equal": equal(predictions, references)}
+"""
+
+
+def test_export_takes_the_metric_along_and_tries_it(trained: Path, tmp_path: Path) -> None:
+    evaluate = pytest.importorskip("evaluate")
+    folder, metric = merge(trained, tmp_path / "merged"), tmp_path / "equal_cues"
+    (metric / "__pycache__").mkdir(parents=True)
+    (metric / "equal_cues.py").write_text(METRIC)
+    (metric / "count.py").write_text("def equal(a, b):\n    return sum(map(str.__eq__, a, b))\n")
+    (metric / "README.md").write_text("---\ntitle: Equal\n---\n")
+    (metric / "notes.txt").write_text("private")
+    done = export(folder, tmp_path / "hub", metric)
+    names = ["equal_cues/README.md", "equal_cues/count.py", "equal_cues/equal_cues.py"]
+    assert done.copied[-3:] == names
+    assert done.unchecked is None
+    loaded = evaluate.load(str(tmp_path / "hub" / "equal_cues"))
+    assert loaded.compute(predictions=["a", "b"], references=["a", "c"]) == {"equal": 1}
+    assert sorted(path.name for path in (tmp_path / "hub/equal_cues").iterdir()) == [each[11:] for each in names]
+
+    (metric / "count.py").unlink()
+    with pytest.raises(ValueError, match="the metric does not load: .*count"):
+        export(folder, tmp_path / "again", metric)
+    assert export(folder, tmp_path / "none", tmp_path / "absent").copied == done.copied[:-3]
+
+
+def test_the_projects_own_metric_goes_with_a_model(trained: Path, tmp_path: Path) -> None:
+    if not METRIC_FOLDER.is_dir():
+        pytest.skip("the metric is not part of this checkout")
+    done = export(merge(trained, tmp_path / "merged"), tmp_path / "hub")
+    assert {"emocue_360/emocue_360.py", "emocue_360/scoring.py"} <= set(done.copied)
+    assert done.unchecked is None
 
 
 def test_export_refuses_what_others_could_not_use(

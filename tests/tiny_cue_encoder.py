@@ -9,6 +9,7 @@ from tiny_model import TEXT, audio_config, vision_config
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import (
     BertConfig,
+    BertModel,
     CLIPTextConfig,
     PreTrainedTokenizerFast,
     Wav2Vec2FeatureExtractor,
@@ -52,6 +53,15 @@ def clip_text_config() -> CLIPTextConfig:
 
 def bert_config() -> BertConfig:
     return BertConfig(vocab_size=400, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4)
+
+
+def make_text_tower(out: Path) -> Path:
+    """Writes a folder with a random sentence encoder, 32 wide, and its tokenizer."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(bert_config()).save_pretrained(out)
+    sentence_tokenizer().save_pretrained(out)
+    return out
 
 
 def quiet(config: Any) -> Any:

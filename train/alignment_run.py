@@ -115,6 +115,8 @@ def run(
         encoder.cpu().save_pretrained(training.output_dir)
         processor.save_pretrained(training.output_dir)
         trainer.state.save_to_json(os.path.join(training.output_dir, "trainer_state.json"))
+        if metrics:
+            trainer.save_metrics("eval", metrics, combined=False)
         stage = "stage 1" if media == "video" else "stage 2"
         write_run_card(Path(training.output_dir), stage, arguments, training, trainer.state, metrics, len(train.pairs))
     _wait()

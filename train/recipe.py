@@ -12,6 +12,7 @@ paths in a recipe start where the command is run.
 
 import dataclasses
 import difflib
+import enum
 import os
 import sys
 import types
@@ -127,6 +128,8 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
         if types.NoneType in plain or not plain <= {int, float, bool, str, list, dict}:
             return None
         raise ValueError(f"{where} must not be empty")
+    if value is False and any(isinstance(kind, type) and issubclass(kind, enum.Enum) for kind in plain):
+        return "no"  # which YAML reads as false, and `eval_strategy: no` means
     if type(value) in plain or not plain - {types.NoneType} <= {int, float, bool, str, list, dict}:
         return value
     if float in plain and isinstance(value, int) and not isinstance(value, bool):

@@ -22,6 +22,7 @@ SETTINGS = (
     "seed",
 )
 
+IDLE = ("_runtime", "_per_second", "_num_tokens", "epoch")  # endings of measures that say nothing of the result
 KINDS = {  # what a stage leaves: library and task, as the Hub calls them
     "stage 1": ("transformers", "feature-extraction"),
     "stage 2": ("transformers", "feature-extraction"),
@@ -39,11 +40,12 @@ def write_run_card(
         metrics: of the last evaluation. rows: training examples of an epoch.
     """
     own = {name: _shown(value) for name, value in dataclasses.asdict(arguments).items()}
-    settings = {name: getattr(training, name) for name in SETTINGS if hasattr(training, name)}
+    given = {name: getattr(training, name) for name in SETTINGS if hasattr(training, name)}
+    settings = {name: getattr(value, "value", value) for name, value in given.items()}
     settings["processes"] = training.world_size
     losses = [entry for entry in state.log_history if "loss" in entry]
     course = [losses[int(index * (len(losses) - 1) / 9)] for index in range(10)] if len(losses) > 10 else losses
-    figures = {name: f"{value:.4g}" for name, value in metrics.items() if isinstance(value, (int, float))}
+    figures = {name: f"{value:.4g}" for name, value in metrics.items() if not name.endswith(IDLE)}
     base = own.get("model") or own.get("tower")
     library, task = KINDS[stage]
     text = "\n".join(
@@ -62,7 +64,7 @@ def write_run_card(
             f"Trained from `{base}` for {state.global_step} steps ({state.epoch or 0:.2f} epochs of {rows} examples). "
             "It names what a face and a voice show, not what a person feels; not for judging real people.",
             "",
-            *_table("setting", own | settings),
+            *_table("setting", {name: value for name, value in (own | settings).items() if value is not None}),
             "",
             *_table("step", {entry["step"]: f"{entry['loss']:.4f}" for entry in course}, "training loss"),
             *(["", *_table("evaluation", figures)] if figures else []),
@@ -89,4 +91,4 @@ def _shown(value: Any) -> Any:
         return {key: _shown(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_shown(inner) for inner in value]
-    return Path(value).name if isinstance(value, str) and os.sep in value and Path(value).exists() else value
+    return Path(value).name if isinstance(value, str) and os.path.isabs(value) else value

@@ -1,0 +1,221 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""The explanation of a clip in EMER's manner: "In the video, ... In the audio, ... In the text, ... Therefore, ..."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from xemogpt.data.sample import Cue
+from xemogpt.data.synth.phrasing import EMOTION_NOUNS, EMOTION_WORDS, denial, phrase
+
+SOURCE = "synth"
+
+
+@dataclass(frozen=True)
+class TypedCue:
+    """A cue before it is put into words."""
+
+    type: str
+    modality: str
+    polarity: int = 1
+    intensity: float | None = None
+    time: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Story:
+    """What an explanation is about: who, the cues, and which emotion each channel shows."""
+
+    male: bool
+    seconds: float
+    subtitle: str
+    cues: tuple[TypedCue, ...]
+    face: str
+    voice: str
+    words: str
+    label: str
+
+    @property
+    def subset(self) -> str:
+        """As CA-MER: whether face and voice agree, else which of them the label goes with."""
+        if self.face == self.voice:
+            return "consistent"
+        return "video-aligned" if self.label == self.face else "audio-aligned"
+
+
+_VISUAL_OPENERS = (
+    "In the video, {c}", "In the video, we see that {c}", "In the picture, {c}",
+    "In the footage, it can be seen that {c}", "Visually, {c}", "In the frames, {c}", "In the video clip, {c}",
+)  # fmt: skip
+_AUDIO_OPENERS = (
+    "In the audio, {c}", "In the audio, we hear that {c}", "In the speech, {c}",
+    "In the sound, it can be heard that {c}", "In the audio track, {c}", "Acoustically, {c}",
+)  # fmt: skip
+_TEXT_OPENERS = (
+    'In the text, the subtitle reads "{t}"', 'In the text, {s} says: "{t}"', 'In the subtitle, we read "{t}"',
+    'In the text, the words are "{t}"', 'In the transcript, {s} says "{t}"',
+)  # fmt: skip
+_LINKS = (", and ", "; ", ". ", ", while ", ". In addition, ", ". Also, ", ", and ")
+_FACE = (
+    "{P} face shows {n}", "The expression is one of {n}", "The look on {p} face speaks of {n}",
+    "{P} facial expression conveys {n}",
+)  # fmt: skip
+_VOICE = (
+    "{P} voice conveys {n}",
+    "The tone of voice is one of {n}",
+    "{P} way of speaking expresses {n}",
+    "The voice speaks of {n}",
+)
+_WORDS = (
+    "The words themselves express {n}", "What is said points to {n}", "The content of the sentence suggests {n}",
+    "The wording fits {n}",
+)  # fmt: skip
+_WORDS_NEUTRAL = (
+    "The words themselves say little about the feeling", "The content of the sentence is matter-of-fact",
+    "What is said carries no feeling of its own",
+)  # fmt: skip
+_AGREE = (
+    "Therefore, {s} is most likely {w}", "Therefore, it can be inferred that {s} feels {w}",
+    "Taken together, the cues point to {n}", "Overall, {s} appears to be {w}",
+    "Considering the video, the audio and the text, {s} seems {w}", "All in all, {p} state is one of {n}",
+    "Therefore, the emotion is most probably {n}", "In conclusion, {s} gives the impression of being {w}",
+)  # fmt: skip
+_CONFLICT = (
+    "Therefore, face and voice disagree: the face shows {fn}, but the voice conveys {vn}",
+    "Overall, there is a conflict between the modalities, with {fn} in the face and {vn} in the voice",
+    "Taken together, the cues contradict each other: {p} face looks {fw}, whereas {p} voice sounds {vw}",
+    "Therefore, the picture and the sound do not match, as the face expresses {fn} and the voice {vn}",
+)
+_SETTLED = (
+    "Since the words go with the {m}, {s} is most likely {w}", "The words side with the {m}, so {s} is probably {w}",
+    "Because the text supports the {m}, the emotion is best described as {n}",
+    "As the text agrees with the {m}, {s} seems {w}",
+)  # fmt: skip
+_HIDDEN = (
+    "; the {n} is held back in the {o}",
+    "; {s} keeps the {n} out of the {o}",
+    ", and the {n} is suppressed in the {o}",
+)
+
+
+def compose(story: Story, rng: np.random.Generator, held_out: bool = False) -> tuple[str, tuple[Cue, ...]]:
+    """The paragraph, and its cues in its own words; `held_out` takes the other phrasings.
+
+    Cues of kind `inference` say which emotion the face and the voice by themselves speak of.
+    """
+    writer = _Writer(story, rng, held_out)
+    for modality, openers, shown, closers in (
+        ("visual", _VISUAL_OPENERS, story.face, _FACE),
+        ("audio", _AUDIO_OPENERS, story.voice, _VOICE),
+    ):
+        cues = [cue for cue in story.cues if cue.modality == modality]
+        writer.observe(cues, modality, openers)
+        if story.subset != "consistent" or rng.random() < 0.6:
+            writer.infer(closers, shown, modality)
+    writer.quote()
+    writer.conclude()
+    return writer.text, tuple(writer.cues)
+
+
+class _Writer:
+    def __init__(self, story: Story, rng: np.random.Generator, held_out: bool):
+        self.story, self.rng, self.held_out = story, rng, held_out
+        self.text, self.cues = "", list[Cue]()
+        self.pronoun, self.possessive = ("he", "his") if story.male else ("she", "her")
+        person = "man" if story.male else "woman"
+        self.names = (self.pronoun, self.pronoun, self.pronoun, f"the {person}", "the speaker")
+
+    def pick(self, options: tuple[str, ...]) -> str:
+        return options[int(self.rng.integers(len(options)))]
+
+    def fill(self, template: str, **slots: str) -> str:
+        filled = template.format(s=self.pick(self.names), p=self.possessive, P=self.possessive.capitalize(), **slots)
+        return filled
+
+    def sentence(self, text: str) -> None:
+        end = "" if text.endswith('."') else "."
+        self.text += f"{' ' if self.text else ''}{text[0].upper()}{text[1:]}{end}"
+
+    def clause(self, cue: TypedCue, first: bool) -> str:
+        subject = self.names[3] if first and self.rng.random() < 0.6 else self.pick(self.names)
+        owner = f"{subject}'s" if " " in subject else self.possessive
+        owner = owner if subject not in (self.names[3], self.names[4]) or self.rng.random() < 0.3 else self.possessive
+        if cue.polarity < 0:
+            return denial(cue.type, self.rng, subject, self.held_out)
+        intensity = cue.intensity or 1.0
+        clause = phrase(cue.type, self.rng, subject, self.possessive, intensity, self.held_out, owner)
+        if cue.modality == "visual" and cue.time and self.rng.random() < 0.5:
+            clause = f"{self.pick(_when(cue.time, self.story.seconds))}{clause}"
+        return clause
+
+    def observe(self, cues: list[TypedCue], modality: str, openers: tuple[str, ...]) -> None:
+        """A section's observations, linked into sentences; remembers where each stands."""
+        if not cues:
+            nothing = (
+                ("the face hardly moves", "the expression stays still", "nothing stirs in the face")
+                if modality == "visual"
+                else ("the speech is even and ordinary", "the delivery is unremarkable", "the speech sounds ordinary")
+            )
+            self.sentence(self.fill(self.pick(openers), c=self.pick(nothing)))
+            return
+        clauses = [self.clause(cue, index == 0) for index, cue in enumerate(cues)]
+        start = len(self.text)
+        joined = self.pick(openers).format(c=clauses[0])
+        for clause in clauses[1:]:
+            link = self.pick(_LINKS)
+            joined += link + (clause[0].upper() + clause[1:] if link == ". " else clause)
+        self.sentence(joined)
+        place = start
+        for cue, clause in zip(cues, clauses, strict=True):
+            place = self.text.lower().index(clause.lower(), place)
+            span = (place, place + len(clause))
+            place = span[1]
+            said = Cue(self.text[slice(*span)], modality, polarity=cue.polarity, span=span, source=SOURCE)
+            self.cues.append(replace(said, time=cue.time, intensity=cue.intensity))
+
+    def infer(self, closers: tuple[str, ...], emotion: str, modality: str) -> None:
+        """One sentence on the emotion that a single modality shows."""
+        sentence = self.fill(self.pick(closers), n=self.pick(EMOTION_NOUNS[emotion]))
+        self.sentence(sentence)
+        start = len(self.text) - len(sentence) - 1
+        self.cues.append(Cue(sentence, modality, "inference", span=(start, start + len(sentence)), source=SOURCE))
+
+    def quote(self) -> None:
+        """The subtitle, and what its words by themselves suggest."""
+        story = self.story
+        self.sentence(self.fill(self.pick(_TEXT_OPENERS), t=story.subtitle))
+        start = self.text.rindex(story.subtitle)
+        span = (start, start + len(story.subtitle))
+        self.cues.append(Cue(story.subtitle, "global", "subtitle", span=span, source=SOURCE))
+        if self.rng.random() < 0.7 or story.subset != "consistent":
+            options = _WORDS_NEUTRAL if story.words == "neutral" else _WORDS
+            self.sentence(self.fill(self.pick(options), n=self.pick(EMOTION_NOUNS[story.words])))
+
+    def conclude(self) -> None:
+        """What follows from all of it."""
+        story, start = self.story, len(self.text) + 1
+        noun, word = self.pick(EMOTION_NOUNS[story.label]), self.pick(EMOTION_WORDS[story.label])
+        if story.subset == "consistent":
+            self.sentence(self.fill(self.pick(_AGREE), w=word, n=noun))
+        else:
+            slots = {"fn": EMOTION_NOUNS[story.face], "vn": EMOTION_NOUNS[story.voice]}
+            slots |= {"fw": EMOTION_WORDS[story.face], "vw": EMOTION_WORDS[story.voice]}
+            self.sentence(self.fill(self.pick(_CONFLICT), **{name: self.pick(words) for name, words in slots.items()}))
+            video = story.subset == "video-aligned"
+            settled = self.fill(self.pick(_SETTLED), m="face" if video else "voice", w=word, n=noun)
+            if (story.voice if video else story.face) == "neutral":
+                settled += self.fill(self.pick(_HIDDEN), n=noun, o="voice" if video else "face")
+            self.sentence(settled)
+        span = (start, len(self.text))
+        self.cues.append(Cue(self.text[slice(*span)], "global", "inference", span=span, source=SOURCE))
+
+
+def _when(time: tuple[float, float], seconds: float) -> tuple[str, ...]:
+    begin, end = time[0] / seconds, time[1] / seconds
+    if begin < 0.25 and end > 0.75:
+        return ("throughout, ", "the whole time, ", "")
+    if end < 0.55:
+        return ("at first ", "at the beginning ", "in the first moments ")
+    if begin > 0.45:
+        return ("later ", "in the final seconds ", "near the finish ")
+    return ("halfway through, ", "in the middle of the clip, ", "for a while ")

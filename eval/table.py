@@ -1,0 +1,118 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""Results as text: the scores of one, and many in a table in the manner of Table II.
+
+'-' is a dimension that the model was not given. Models are ranked within groups that had the same modalities, and each
+score has its floor, what another clip's annotation gets, in a row of its own or beside it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+# Column, path in `scores`, path in `floor`, factor: Table II prints percent but BLEU and CIDEr.
+COLUMNS: tuple[tuple[str, tuple[str, ...], float], ...] = (
+    *(
+        (f"{short} {letter}", ("emocue_360", dimension, kind), 100.0)
+        for dimension, short in (("visual", "Vis"), ("audio", "Aud"), ("global", "Glo"))
+        for letter, kind in (("P", "precision"), ("R", "recall"))
+    ),
+    ("Mean", ("emocue_360", "mean"), 100.0),
+    ("Robust", ("emocue_360_robust", "mean_f1"), 100.0),
+    ("BLEU-1", ("bleu_1",), 1.0),
+    ("BLEU-4", ("bleu_4",), 1.0),
+    ("CIDEr", ("cider",), 1.0),
+    ("CIDEr-D", ("cider_d",), 1.0),
+    ("UAR", ("recognition", "uar"), 100.0),
+    ("WAR", ("recognition", "war"), 100.0),
+    ("OV Acc", ("open_vocabulary", "acc"), 100.0),
+    ("OV Rec", ("open_vocabulary", "recall"), 100.0),
+    ("OV F1", ("open_vocabulary", "f1"), 100.0),
+    ("Hit rate", ("hit_rate",), 100.0),
+    ("WAF", ("sentiment", "waf"), 100.0),
+    ("EEA", ("consistency", "eea"), 100.0),
+    ("EPC", ("consistency", "epc"), 100.0),
+    ("FCR", ("consistency", "fcr"), 100.0),
+    ("Conflict", ("conflict", "conflict"), 100.0),
+    ("Gap", ("conflict", "gap"), 100.0),
+    ("ECE", ("calibration", "ece"), 1.0),
+)
+# Where a higher number is better, best first; the first of these that a group has ranks it.
+RANKING = ("Mean", "UAR", "OV F1", "Hit rate", "WAF", "Conflict", "CIDEr")
+GROUPS = {("audio",): "audio only", ("visual",): "visual only", ("audio", "visual"): "visual and audio"}
+
+
+def value(tree: Mapping[str, Any] | None, path: Sequence[str]) -> float | None:
+    """A number deep in a result, or None where it is not."""
+    found: Any = tree
+    for key in path:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return float(found) if isinstance(found, int | float) else None
+
+
+def used_columns(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, tuple[str, ...], float]]:
+    """The columns that at least one result has a number for."""
+    return [column for column in COLUMNS if any(value(each["scores"], column[1]) is not None for each in results)]
+
+
+def shown(number: float | None, factor: float) -> str:
+    """As tables print it: percent with one digit, all else with four."""
+    return "-" if number is None else f"{number * factor:.1f}" if factor == 100 else f"{number:.4f}"
+
+
+def groups(results: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    """Results by benchmark and modalities, those with both first, and in each group the best first."""
+    kinds: dict[tuple[str, tuple[str, ...]], list[Mapping[str, Any]]] = {}
+    for each in results:
+        kinds.setdefault((each["benchmark"], tuple(sorted(each.get("modalities") or ()))), []).append(each)
+    paths = {name: path for name, path, _ in COLUMNS}
+    for (benchmark, modalities), members in sorted(
+        kinds.items(), key=lambda kind: (kind[0][0], -len(kind[0][1]), kind[0][1])
+    ):
+        by = next((paths[n] for n in RANKING if any(value(e["scores"], paths[n]) is not None for e in members)), ())
+        members.sort(key=lambda each, by=by: -(value(each["scores"], by) or 0))  # type: ignore[misc]
+        yield f"{benchmark}, {GROUPS.get(modalities, ' and '.join(modalities))}", members
+
+
+def ranks(column: str, numbers: Sequence[float | None]) -> list[int | None]:
+    """1 for the best of a column (nearest to 0 of a gap or an error), None for what is absent or alone."""
+    badness = [None if x is None else abs(x) if column in ("Gap", "ECE") else -x for x in numbers]
+    known = [x for x in badness if x is not None]
+    return [None if x is None or len(known) < 2 else 1 + sum(y < x - 1e-12 for y in known) for x in badness]
+
+
+def markdown(results: Sequence[Mapping[str, Any]]) -> str:
+    """One table a group of benchmark and modalities: models ranked, the best bold, each with its floor below it."""
+    parts = []
+    for title, members in groups(results):
+        columns = used_columns(members)
+        rows = [[each["model"], "{scored}/{references}".format(**each["coverage"])] for each in members]
+        floors = [["floor", ""] for _ in members]
+        for name, path, factor in columns:
+            numbers = [value(each["scores"], path) for each in members]
+            for row, floor, each, x, rank in zip(rows, floors, members, numbers, ranks(name, numbers), strict=True):
+                row.append(f"**{shown(x, factor)}**" if rank == 1 else shown(x, factor))
+                floor.append(shown(value(each["floor"], path), factor))
+        lines = [line for pair in zip(rows, floors, strict=True) for line in pair]
+        parts.append(f"**{title}**\n\n{_aligned([['model', 'n', *(name for name, _, _ in columns)], *lines])}")
+    return "\n\n".join(parts)
+
+
+def score_lines(result: Mapping[str, Any]) -> list[str]:
+    """The scores of one result, a line each, with the floor beside it."""
+    lines = []
+    for name, path, factor in used_columns([result]):
+        floor = value(result["floor"], path)
+        beside = "" if floor is None else f"   floor {shown(floor, factor)}"
+        lines.append(f"{name:10}{shown(value(result['scores'], path), factor):>9}{beside}")
+    return lines
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = [[rows[0][i].ljust(widths[i]) for i in range(len(widths))], rule]
+    for row in rows[1:]:
+        lines.append(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,126 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""EmoCue-360 inside a result: numbers by hand, undeclared modalities, matched pairs, and whatever users put in."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xemogpt.cli import main
+from xemogpt.eval.compare import compare
+from xemogpt.eval.cue_scores import Remembering
+from xemogpt.eval.records import Record, read_records
+from xemogpt.eval.score import Task, read_result, score, write_result
+
+
+class Words:
+    """Texts as bags of words over a fixed list: cosines that can be worked out by hand."""
+
+    name, sha256, size = "words", "0" * 64, 64
+
+    def __init__(self) -> None:
+        self.places: dict[str, int] = {}
+        self.calls: list[str] = []
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        rows = np.zeros((len(texts), self.size), dtype=np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            self.calls.append(text)
+            for word in text.split():
+                row[self.places.setdefault(word, len(self.places) % self.size)] += 1
+        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+
+
+def record(name: str, visual: list, audio: list | None = None, both: list | None = None) -> Record:
+    return Record(name, cues={"visual": visual, "audio": audio or [], "global": both or []})
+
+
+TRUTH = {
+    "a": record("a", ["brow", "smile"], ["pitch"], ["joy"]),
+    "b": record("b", ["tear", "fist"], ["sob"], ["grief"]),
+    "c": record("c", ["nod"], ["sigh"], ["calm"]),
+}
+SAID = {
+    "a": record("a", ["smile", "hat"], ["pitch"], ["joy"]),
+    "b": record("b", ["tear"], [], ["grief"]),
+    "c": record("c", ["wave"], ["sigh", "laugh"], ["calm"]),
+}
+
+
+def task(**settings) -> Task:
+    return Task(("emocue_360",), cues={"encoder": Words(), "preset": "official"}, **settings)
+
+
+def test_scores_by_hand() -> None:
+    result = score(SAID, TRUTH, task())
+    found = result["scores"]["emocue_360"]
+    # visual: a has one of two on both sides, b its one of the reference's two, c nothing.
+    assert found["visual"]["precision"] == pytest.approx((0.5 + 1 + 0) / 3)
+    assert found["visual"]["recall"] == pytest.approx((0.5 + 0.5 + 0) / 3)
+    # audio: a all, b nothing said, c one of two said.
+    assert found["audio"]["precision"] == pytest.approx((1 + 0 + 0.5) / 3)
+    assert found["audio"]["recall"] == pytest.approx((1 + 0 + 1) / 3)
+    assert found["mean"] == pytest.approx(np.mean([0.5, 1 / 3, 0.5, 2 / 3, 1, 1]))
+    floor = result["floor"]["emocue_360"]
+    assert floor["visual"]["precision"] == floor["mean"] == 0  # no cue is in two clips
+    assert len(found["visual"]["interval"]["f1"]) == 2
+    sample = {row["id"]: row for row in result["samples"]}["a"]
+    assert sample["scores"]["visual_f1"] == 0.5
+    assert sample["matching"]["visual"] == {
+        "matched": [["smile", "smile", 1.0]],
+        "hallucinated": ["hat"],
+        "missed": ["brow"],
+    }
+
+
+def test_a_dimension_that_was_not_given_is_none_and_models_still_compare(tmp_path: Path) -> None:
+    both, deaf = score(SAID, TRUTH, task()), score(SAID, TRUTH, task(modalities=("visual",)))
+    assert deaf["scores"]["emocue_360"]["audio"] is None
+    assert deaf["scores"]["emocue_360"]["mean"] == pytest.approx(np.mean([0.5, 1 / 3, 1, 1]))
+    for name, result in (("both", both), ("deaf", deaf)):
+        write_result(tmp_path / f"{name}.json", result, {"model": name, "benchmark": "t", "modalities": []})
+    rows = compare(read_result(tmp_path / "both.json"), read_result(tmp_path / "deaf.json"))
+    assert {row.metric: row.difference for row in rows}["visual_f1"] == 0
+    other = read_result(tmp_path / "deaf.json")
+    other["signatures"]["emocue_360"] = other["signatures"]["emocue_360"].replace("words", "others")
+    with pytest.raises(ValueError, match="emocue_360 was computed differently"):
+        compare(read_result(tmp_path / "both.json"), other)
+
+
+def test_every_cue_is_encoded_once_over_presets_and_floors() -> None:
+    encoder = Words()
+    score(SAID, TRUTH, Task(("emocue_360",), cues={"encoder": encoder}))
+    assert sorted(encoder.calls) == sorted(set(encoder.calls))
+    assert Remembering(encoder)([]).shape == (0, 1)
+
+
+def test_whatever_users_have_is_scored_or_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    truth, said = tmp_path / "truth.jsonl", tmp_path / "said.json"
+    texts = {
+        "long": "In the video, she smiles " + "and smiles " * 1000 + ".",
+        "mixed": "In the video, 她皱着眉头, and his hands tremble. 在音频中，声音低沉。",
+        "none": "In the video, he nods. In the audio, his voice is calm.",
+        "blank": "In the video, she frowns.",
+        "plain": "In the video, a man frowns. In the audio, he shouts.",
+    }
+    truth.write_text("".join(json.dumps({"id": n, "text": t}) + "\n" for n, t in texts.items()), encoding="utf-8")
+    answers: dict[str, object] = dict(texts) | {"none": None, "blank": " \n ", "stranger": "Hello."}
+    said.write_text(json.dumps(answers), encoding="utf-8")
+    result = score(
+        read_records(said), read_records(truth), Task(("emocue_360", "bleu", "cider"), cues={"encoder": Words()})
+    )
+    assert result["coverage"]["empty"] == ["none", "blank"]
+    assert result["coverage"]["not_in_references"] == ["stranger"]
+    each = {row["id"]: row["scores"]["mean_f1"] for row in result["samples"]}
+    assert each == pytest.approx({"long": 1, "mixed": 1, "none": 0, "blank": 0, "plain": 1}, abs=1e-6)
+    assert 0 < result["scores"]["bleu_1"] < 1
+    said.write_text('{"plain": "x", "plain": "y"}', encoding="utf-8")
+    assert main(["score", str(said), "--references", str(truth)]) == 2
+    assert "'plain' is there twice" in capsys.readouterr().err
+    said.write_text('{"plain": "x",\n "long": }', encoding="utf-8")
+    assert main(["score", str(said), "--references", str(truth)]) == 2
+    assert "said.json, line 2: is not JSON" in capsys.readouterr().err
+    assert main(["score", str(truth), "--references", str(truth), "--metrics", "rouge"]) == 2
+    assert "unknown metric rouge; choose of emocue_360, bleu" in capsys.readouterr().err

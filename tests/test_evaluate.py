@@ -1,0 +1,370 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""From clips to results: generation that outlives a kill, endpoints, scores with floors, comparisons, the commands."""
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_clips import bad_clips, good_clips
+
+from xemogpt.cli import main
+from xemogpt.eval.answerers import Endpoint, Refused
+from xemogpt.eval.benchmark import Benchmark, Item
+from xemogpt.eval.compare import compare, paired, paired_uar
+from xemogpt.eval.generate import generate
+from xemogpt.eval.records import Record, read_records
+from xemogpt.eval.report import marked
+from xemogpt.eval.score import Task, derangements, read_result, score, write_result
+from xemogpt.eval.table import markdown, ranks
+from xemogpt.prompts_xemogpt import Prompt
+
+BENCHMARK = Benchmark(
+    "small", 1, "Small", "recognise", "en", Prompt("ask-1", "Which emotion?"), {"max_new_tokens": 8},
+    ("recognition",), "mer2023", labels={"sad": (), "happy": ("glad",)},
+)  # fmt: skip
+
+
+class Parrot:
+    """Answers with the clip's id; refuses some; counts what it was asked."""
+
+    name = "parrot"
+    modalities = frozenset({"visual"})
+
+    def __init__(self, refuse: set[str] = frozenset(), die_after: int | None = None):  # type: ignore[assignment]
+        self.refuse, self.die_after, self.asked = refuse, die_after, []
+
+    def settings(self) -> dict[str, Any]:
+        return {"kind": "parrot"}
+
+    def answers(
+        self, items: Sequence[Item], prompt: Prompt, generation: dict, batch_size: int
+    ) -> Iterator[str | Refused]:
+        for item in items:
+            if self.die_after is not None and len(self.asked) == self.die_after:
+                raise KeyboardInterrupt
+            self.asked.append(item.reference.id)
+            yield Refused("no") if item.reference.id in self.refuse else f"I am {item.reference.id}"
+
+
+def items(count: int = 5) -> list[Item]:
+    return [Item(Record(f"c{i}", label="sad"), Path(f"c{i}.mp4"), None) for i in range(count)]
+
+
+def test_generation_goes_on_where_it_was_killed(tmp_path: Path) -> None:
+    out = tmp_path / "answers.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        generate(BENCHMARK, items(), Parrot({"c1"}, die_after=3), out, progress=False)
+    assert list(read_records(out)) == ["c0", "c2"]
+    again = Parrot({"c1"})
+    assert generate(BENCHMARK, items(), again, out, progress=False) == {"c1": "no"}
+    assert again.asked == ["c3", "c4"]
+    assert list(read_records(out)) == ["c0", "c2", "c3", "c4"]
+    third = Parrot()
+    assert generate(BENCHMARK, items(), third, out, retry_rejects=True, progress=False) == {}
+    assert third.asked == ["c1"]
+
+
+def test_answers_of_another_model_are_not_mixed_in(tmp_path: Path) -> None:
+    out = tmp_path / "answers.jsonl"
+    generate(BENCHMARK, items(), Parrot(), out, progress=False)
+    other = Parrot()
+    other.name = "cuckoo"
+    with pytest.raises(ValueError, match="holds answers with model 'parrot', not 'cuckoo'"):
+        generate(BENCHMARK, items(6), other, out, progress=False)
+
+
+class Script(BaseHTTPRequestHandler):
+    """An OpenAI-compatible server that fails first, and then answers what it was sent."""
+
+    requests: list[dict] = []
+    failures: list[int] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.failures:
+            self.reply(self.failures.pop(), {"error": {"message": "busy"}})
+            return
+        self.requests.append(body)
+        kinds = [part["type"] for part in body["messages"][0]["content"]]
+        text = "" if "silent" in str(body["messages"]) else " ".join(kinds)
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+        self.reply(200, {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]})
+
+    def reply(self, status: int, data: dict) -> None:
+        content = json.dumps(data).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    Script.requests, Script.failures = [], []
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Script)
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{running.server_port}/v1"
+    running.shutdown()
+    running.server_close()
+
+
+def test_endpoint_sends_frames_and_sound_and_outlives_errors(server: str, tmp_path: Path) -> None:
+    both, _, no_sound, sound, _ = good_clips(tmp_path)
+    broken = bad_clips(tmp_path)[1]
+    clips = [
+        Item(Record("both"), both, None, "Well."),
+        Item(Record("no sound"), no_sound, None),
+        Item(Record("sound"), None, sound),
+        Item(Record("broken"), broken, None),
+        Item(Record("quiet"), both, None, "silent"),
+    ]
+    Script.failures = [500, 429]
+    endpoint = Endpoint("m", server, ("visual", "audio"), frames=2, max_audio_seconds=1)
+    found = list(endpoint.answers(clips, Prompt("p", "Which emotion?"), {"max_new_tokens": 7}, 1))
+    assert found[:3] == ["image_url image_url input_audio text", "image_url image_url text", "input_audio text"]
+    assert isinstance(found[3], Refused)
+    assert "c_text.mp4" in found[3].reason
+    assert found[4] == Refused("the endpoint answered without text")
+    first = Script.requests[0]
+    assert (first["max_tokens"], first["temperature"]) == (7, 0)
+    assert first["messages"][0]["content"][-1]["text"] == 'What is said in the clip: "Well."\nWhich emotion?'
+    assert first["messages"][0]["content"][0]["image_url"]["url"].startswith("data:image/jpeg;base64,/9j/")
+
+
+def test_endpoint_gives_a_model_only_what_it_declares(server: str, tmp_path: Path) -> None:
+    both, _, no_sound, *_ = good_clips(tmp_path)
+    endpoint = Endpoint("m", server, ("audio",), frames=2, max_audio_seconds=1)
+    found = list(
+        endpoint.answers([Item(Record("a"), both, None), Item(Record("b"), no_sound, None)], BENCHMARK.prompt, {}, 1)
+    )
+    assert found == ["input_audio text", Refused("b: has no audio track to ask about")]
+
+
+def test_endpoint_from_the_command_line(server: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    both, *_ = good_clips(tmp_path / "video")
+    both.rename(both.with_name("a.mp4"))
+    (tmp_path / "test1-label.csv").write_text("name,discrete\na,happy\n")
+    command = ["evaluate", "--benchmark", "mer2023", "--root", str(tmp_path), "--model", "org/m", "--endpoint", server]
+    assert main([*command, "--frames", "2", "--modalities", "visual", "--out", str(tmp_path / "r")]) == 0
+    result = json.loads((tmp_path / "r" / "org_m--mer2023.json").read_text())
+    assert result["settings"] == {"kind": "endpoint", "frames": 2, "max_audio_seconds": 30}
+    assert (result["model"], result["modalities"]) == ("org/m", ["visual"])
+    assert Script.requests[0]["max_tokens"] == 16  # as the benchmark says
+    assert "1 of 1 answers name no label" in capsys.readouterr().err
+
+
+def records(texts: dict[str, str]) -> dict[str, Record]:
+    return {name: Record(name, text) for name, text in texts.items()}
+
+
+TRUTH = records({"a": "he smiles and nods at her", "b": "her voice trembles a lot", "c": "brows raised in quiet awe"})
+
+
+def test_identity_is_the_best_and_far_above_its_floor() -> None:
+    result = score(TRUTH, TRUTH, Task(("bleu", "cider")))
+    assert result["scores"] == pytest.approx({"bleu_1": 1, "bleu_4": 1, "cider": 10, "cider_d": 10})
+    assert result["floor"]["cider"] < 1
+    assert result["floor"]["bleu_1"] < 0.2
+    assert set(result["signatures"]) == set(result["scores"])
+
+
+def test_missing_predictions_are_named_and_scored_without_on_request() -> None:
+    said = {"a": TRUTH["a"], "b": Record("b", ""), "z": Record("z", "?")}
+    with pytest.raises(ValueError, match="1 of 3 references have no prediction: c; --allow-missing"):
+        score(said, TRUTH, Task(("cider",)))
+    coverage = score(said, TRUTH, Task(("cider",)), allow_missing=True)["coverage"]
+    assert coverage == {"scored": 2, "references": 3, "missing": ["c"], "empty": ["b"], "not_in_references": ["z"]}
+
+
+def test_recognition_reads_answers_and_notes_those_it_cannot_read() -> None:
+    truth = {
+        name: Record(name, label=label) for name, label in zip("abcd", ("sad", "sad", "happy", "happy"), strict=True)
+    }
+    said = {
+        "a": Record("a", "Sad."),
+        "b": Record("b", "glad"),
+        "c": Record("c", label="happy"),
+        "d": Record("d", "bored"),
+    }
+    task = Task(("recognition",), words=BENCHMARK.words, labels=tuple(BENCHMARK.labels))
+    result = score(said, truth, task)
+    assert result["scores"]["recognition"]["confusion"] == [[1, 1, 0], [0, 1, 1]]
+    assert result["scores"]["recognition"]["uar"] == 0.5
+    assert result["notes"] == ["recognition: 1 of 4 answers name no label of the set, or several"]
+
+
+def test_other_metrics_by_hand() -> None:
+    truth = {
+        "a": Record("a", label="sad", labels=("sad", "unhappy"), subset="video-aligned"),
+        "b": Record("b", label="happy", labels=("happy",), subset="audio-aligned"),
+    }
+    said = {
+        "a": Record("a", "sorrowful, angry", label="sad", confidence=1.0),
+        "b": Record("b", label="sad", confidence=0.5),
+    }
+    result = score(said, truth, Task(("open_vocabulary", "conflict", "calibration")))
+    assert result["scores"]["open_vocabulary"]["acc"] == pytest.approx(0.25)
+    assert result["scores"]["conflict"]["gap"] == -1
+    assert result["scores"]["calibration"]["ece"] == pytest.approx(0.25)
+    with pytest.raises(ValueError, match="nothing could be scored: recognition: the references have no label"):
+        score(TRUTH, TRUTH, Task(("recognition",)))
+
+
+def test_verified_explanations_hits_and_sentiment_by_hand() -> None:
+    truth = {
+        n: Record(n, label=label, valence=v)
+        for n, label, v in zip("abc", ("sad", "sad", "happy"), (-1, 0, 2), strict=True)
+    }
+    said = {
+        "a": Record("a", "sorrowful, angry", label="sad", valence=-0.5, implied="sad"),
+        "b": Record("b", "joy", label="happy", valence=1.0, implied="happy"),
+        "c": Record("c", "joy", label="happy", valence=-2.0, implied="sad"),
+    }
+    scores = score(said, truth, Task(("consistency", "hit_rate", "sentiment")))["scores"]
+    assert scores["consistency"] == pytest.approx(
+        {"eea": 1 / 3, "epc": 2 / 3, "accuracy": 2 / 3, "fcr": 1 / 3, "n": 3}
+    )
+    assert scores["hit_rate"] == pytest.approx(2 / 3)
+    assert scores["sentiment"] == pytest.approx({"waf": 1 / 3, "accuracy": 0.5, "n": 2})  # b's truth is 0
+
+
+@pytest.mark.parametrize("count", [2, 3, 10])
+def test_derangements_leave_nothing_in_its_place(count: int) -> None:
+    for order in derangements(count, 20, seed=1):
+        assert sorted(order) == list(range(count))
+        assert all(place != index for index, place in enumerate(order))
+    assert derangements(1, 20, seed=1) == []
+
+
+def test_paired_bootstrap_equals_scipy() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    chance = np.random.default_rng(3)
+    a = chance.normal(0.5, 0.1, 80)
+    b = a + chance.normal(0.02, 0.05, 80)
+    low, high, p = paired(a, b, resamples=4000)
+    theirs = stats.bootstrap((b - a,), np.mean, n_resamples=4000, method="percentile", rng=0).confidence_interval
+    assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=0.002)
+    flips = stats.permutation_test(
+        (a, b), lambda x, y: np.mean(y - x), permutation_type="samples", n_resamples=4000, rng=0
+    )
+    assert p == pytest.approx(flips.pvalue, abs=0.02)
+
+
+def test_no_difference_is_no_difference() -> None:
+    a = np.random.default_rng(0).random(40)
+    assert paired(a, a) == (0, 0, 1)
+    assert paired(a, a + 1e-8) == (0, 0, 1)  # rounding is no difference, however regular
+    assert paired(a, a + 0.1)[2] < 0.001
+    with pytest.raises(ValueError, match="too few"):
+        paired(a[:1], a[:1])
+
+
+def test_paired_uar_by_hand() -> None:
+    truth = ["x"] * 6 + ["y"] * 2
+    first, second, low, high, p = paired_uar(["x"] * 8, truth, truth)
+    assert (first, second) == (0.5, 1.0)
+    assert (low, high) == (0.5, 0.5)  # y is wrong in both samples and x in none: no resample within classes differs
+    assert p > 0.2  # two samples that differ are no evidence
+
+
+def test_results_on_disk_compare_and_report(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    truth = tmp_path / "truth.csv"
+    truth.write_text("id,text\n" + "".join(f"{n},{each.text}\n" for n, each in TRUTH.items()), encoding="utf-8")
+    for name, change in (("good", ""), ("poor", "nothing here but")):
+        said = tmp_path / f"{name}.jsonl"
+        said.write_text(
+            "".join(json.dumps({"id": n, "text": f"{change or each.text} x"}) + "\n" for n, each in TRUTH.items())
+        )
+        command = ["score", str(said), "--references", str(truth), "--metrics", "bleu", "cider"]
+        assert main([*command, "--modalities", "visual", "--out", str(tmp_path / f"{name}.json")]) == 0
+    out, err = capsys.readouterr()
+    assert "CIDEr" in out
+    assert "floor" in out
+    assert "scored 3 of 3" in err
+    result = json.loads((tmp_path / "good.json").read_text())
+    assert {"commit", "seed", "machine", "versions", "signatures", "task_version", "command"} <= set(result)
+    assert str(tmp_path) not in (tmp_path / "good.json").read_text()
+    assert "he smiles" not in (tmp_path / "good.json").read_text()  # texts may be gated; they lie in the samples' file
+    assert main(["compare", str(tmp_path / "poor.json"), str(tmp_path / "good.json")]) == 0
+    assert "cider_d" in capsys.readouterr().out
+    page = tmp_path / "page.html"
+    assert main(["report", *(str(tmp_path / f"{n}.json") for n in ("poor", "good")), "--html", str(page)]) == 0
+    table = capsys.readouterr().out
+    assert "truth, visual only" in table
+    assert table.index("good") < table.index("poor")  # ranked
+    text = page.read_text(encoding="utf-8")
+    assert "he smiles and nods at her x" in text
+    assert not any(word in text for word in ("http://", "https://", 'src="/', "@import"))
+
+
+def test_cues_are_marked_where_they_stand_in_the_text() -> None:
+    kinds = {
+        "smiles": "hallucinated",
+        "he smiles": "matched",
+        "absent": "matched",
+        "nods": "hallucinated",
+        "": "matched",
+    }
+    parts = marked("In it, he smiles & nods.", kinds)
+    assert parts == [("In it, ", ""), ("he smiles", "matched"), (" & ", ""), ("nods", "hallucinated"), (".", "")]
+    assert marked("", kinds) == []
+
+
+def test_compare_refuses_what_cannot_be_compared(tmp_path: Path) -> None:
+    about = {"model": "m", "benchmark": "t", "modalities": []}
+    result = score(TRUTH, TRUTH, Task(("cider",)))
+    write_result(tmp_path / "a.json", result, about)
+    a = read_result(tmp_path / "a.json")
+    with pytest.raises(ValueError, match="cannot be compared"):
+        compare(a, a | {"benchmark": "other"})
+    with pytest.raises(ValueError, match="cider was computed differently"):
+        compare(a, a | {"signatures": {"cider": "else"}})
+    (tmp_path / "a.samples.jsonl").unlink()
+    with pytest.raises(ValueError, match=r"samples\.jsonl is not beside it"):
+        compare(a, read_result(tmp_path / "a.json"))
+    (tmp_path / "b.json").write_text("{}")
+    with pytest.raises(ValueError, match="is no result"):
+        read_result(tmp_path / "b.json")
+
+
+def test_table_shows_dashes_for_what_was_not_given() -> None:
+    cues = {
+        "visual": {"precision": 0.5, "recall": 0.25},
+        "audio": None,
+        "global": {"precision": 1, "recall": 1},
+        "mean": 0.6875,
+    }
+    floor = {"visual": {"precision": 0.4, "recall": 0.4}}
+    coverage = {"scored": 3, "references": 4}
+    row = {
+        "model": "m|1",
+        "benchmark": "emer",
+        "modalities": ["visual"],
+        "coverage": coverage,
+        "floor": {"emocue_360": floor},
+    }
+    worse = cues | {"visual": {"precision": 0.4, "recall": 0.3}, "audio": {"precision": 0.1, "recall": 0.1}}
+    other = row | {"model": "n", "scores": {"emocue_360": worse}}
+    lines = markdown([row | {"scores": {"emocue_360": cues}}, other]).splitlines()
+    first = next(line for line in lines if "m\\|1" in line)
+    assert [cell.strip() for cell in first.split(" | ")][1:] == [
+        "3/4",
+        "**50.0**",
+        "25.0",
+        "-",
+        "-",
+        "**100.0**",
+        "**100.0**",
+        "**68.8** |",
+    ]
+    assert ranks("Gap", [0.2, -0.1, None, -0.2]) == [2, 1, None, 2]
+    assert "40.0" in lines[lines.index(first) + 1]

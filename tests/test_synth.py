@@ -1,0 +1,246 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""EmoCue-Synth: its plans, splits and words, its sound and its faces."""
+
+import shutil
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from xemogpt.data.sample import Cue
+from xemogpt.data.synth.clip import Clip, Motion, make_clip
+from xemogpt.data.synth.cue_types import AUDIO, EMOTIONS, VISUAL
+from xemogpt.data.synth.figure import Figure, draw_person
+from xemogpt.data.synth.phrasing import denial, phrase, phrases
+from xemogpt.data.synth.plan import SPLITS, Plan, draw_plan, held_out_pairs
+from xemogpt.data.synth.render import Pose, Scene, Stage, pose_of
+from xemogpt.data.synth.voice import RATE, Speech, Voice, speak, track_pitch
+from xemogpt.inputs_xemogpt import sample_indices
+
+CLIPS = 2000
+needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="needs the program espeak-ng, which speaks")
+
+
+@pytest.fixture(scope="module")
+def plans() -> list[Plan]:
+    return [draw_plan(0, index) for index in range(CLIPS)]
+
+
+def silent(plan: Plan) -> Clip:
+    """A clip whose words can be had without its sound; they need only the times."""
+    clip = Clip(plan, 64)
+    clip.__dict__["speech"] = Speech(
+        np.zeros(4 * RATE, np.float32), dict.fromkeys(("speech", "end", "stress", "opening"), (1.0, 3.0))
+    )
+    return clip
+
+
+@pytest.fixture(scope="module")
+def told(plans: list[Plan]) -> list[tuple[Clip, str, tuple[Cue, ...]]]:
+    return [(clip := silent(plan), *clip.explanation) for plan in plans[:400]]
+
+
+# ---------------------------------------------------------------------------------------------------- cues and splits
+
+
+def test_cue_types_are_many_and_all_of_them_occur(plans: list[Plan]) -> None:
+    assert len(VISUAL) >= 30
+    assert len(AUDIO) >= 15
+    assert not VISUAL.keys() & AUDIO.keys()
+    assert {cue for weights in EMOTIONS.values() for cue in weights} == {*VISUAL, *AUDIO}
+    train = [plan for plan in plans if plan.split == "train"]
+    assert {shown.type for plan in train for shown in (*plan.visual, *plan.audio)} == {*VISUAL, *AUDIO}
+
+
+def test_cues_of_a_clip_never_need_the_same_part(plans: list[Plan]) -> None:
+    for plan in plans:
+        for shown, needs in ((plan.visual, VISUAL), (plan.audio, AUDIO)):
+            parts = [part for cue in shown for part in _parts(needs[cue.type])]
+            assert len(parts) == len(set(parts)), plan.id
+            assert not set(parts) & {p for name in plan.denied if name in needs for p in _parts(needs[name])}
+
+
+def _parts(kind: object) -> list[str]:
+    return str(getattr(kind, "regions", None) or getattr(kind, "aspects", "")).split()
+
+
+def test_a_plan_hangs_on_seed_and_index_alone() -> None:
+    assert draw_plan(3, 17) == draw_plan(3, 17)
+    assert draw_plan(3, 17) != draw_plan(4, 17)
+    assert draw_plan(3, 17) != draw_plan(3, 37)
+
+
+def test_splits_hold_out_what_they_are_named_for_and_nothing_else(plans: list[Plan]) -> None:
+    by_split = {split: [plan for plan in plans if plan.split == split] for split in SPLITS}
+    assert [len(by_split[split]) * 20 // CLIPS for split in SPLITS] == [14, 1, 1, 1, 1, 1, 1]
+
+    def pairs(plan: Plan) -> set[tuple[str, str]]:
+        return set(combinations(sorted(shown.type for shown in (*plan.visual, *plan.audio)), 2))
+
+    def conflict(plan: Plan) -> set[tuple[str, str]]:
+        return {(plan.face_emotion, plan.voice_emotion)} if plan.face_emotion != plan.voice_emotion else set()
+
+    held_out = {
+        "test_identity": lambda plan: {plan.person_key},
+        "test_voice": lambda plan: {plan.voice.name},
+        "test_phrasing": lambda plan: {plan.sentence},
+        "test_conflict": conflict,
+    }
+    for split, facts in held_out.items():
+        seen = {fact for plan in by_split["train"] for fact in facts(plan)}
+        for other in SPLITS:
+            shared = [bool(facts(plan) & seen) for plan in by_split[other]]
+            assert not any(shared) if other == split else any(shared), (split, other)
+    seen_pairs = {pair for plan in by_split["train"] for pair in pairs(plan)}
+    for plan in plans:
+        new = held_out_pairs([shown.type for shown in (*plan.visual, *plan.audio)])
+        assert bool(new) == (plan.split == "test_combination")
+        assert not set(new) & seen_pairs
+
+
+def test_conflict_split_has_a_third_of_each_kind(told: list[tuple[Clip, str, tuple[Cue, ...]]]) -> None:
+    subsets = [clip.story.subset for clip, _, _ in told if clip.plan.split == "test_conflict"]
+    assert len(subsets) == 20
+    assert sorted(subsets.count(kind) for kind in ("video-aligned", "audio-aligned", "consistent")) == [6, 7, 7]
+
+
+# ---------------------------------------------------------------------------------------------------- words
+
+
+def test_phrasings_held_out_are_not_in_training() -> None:
+    for cue, known in phrases().items():
+        assert len(known.training) >= 3, cue
+        assert len(known.held_out) >= 2, cue
+        assert known.nouns, cue
+        assert not set(known.training) & set(known.held_out)
+
+
+def test_explanations_differ_and_say_where_each_cue_stands(told: list[tuple[Clip, str, tuple[Cue, ...]]]) -> None:
+    texts = [text for _, text, _ in told]
+    assert len(set(texts)) == len(texts)
+    for clip, text, cues in told:
+        assert all(cue.text == text[slice(*cue.span)] for cue in cues if cue.span), clip.plan.id
+        observed = [cue for cue in cues if cue.kind == "observation"]
+        assert sorted((cue.modality, cue.polarity) for cue in observed) == sorted(
+            (cue.modality, cue.polarity) for cue in clip.story.cues
+        )
+        assert all(cue.time and 0 <= cue.time[0] < cue.time[1] <= clip.seconds for cue in observed if cue.polarity > 0)
+        assert not any(mark in text for mark in "{}()|")
+        assert "  " not in text
+
+
+def test_conflicts_are_said(told: list[tuple[Clip, str, tuple[Cue, ...]]]) -> None:
+    said = {}
+    for clip, text, _ in told:
+        conflict = any(word in text for word in ("disagree", "conflict", "contradict", "do not match"))
+        said.setdefault(clip.story.subset == "consistent", []).append(conflict)
+    assert all(said[False])
+    assert not any(said[True])
+
+
+def test_every_template_expands_to_plain_words() -> None:
+    rng = np.random.default_rng(0)
+    for cue in phrases():
+        for held_out in (False, True):
+            for _ in range(20):
+                for clause in (
+                    phrase(cue, rng, "she", "her", rng.uniform(0.5, 1), held_out),
+                    denial(cue, rng, "she", held_out),
+                ):
+                    assert clause == " ".join(clause.split()), cue
+                    assert not set(clause) & set("{}()|"), (cue, clause)
+
+
+# ---------------------------------------------------------------------------------------------------- sound
+
+
+@pytest.fixture(scope="module")
+def say() -> object:
+    voice = Voice("en-us+m3", 50, 170, 0.0)
+    return lambda **settings: speak("We left the box near the window.", voice, settings, 0, 3)
+
+
+def pitch_of(speech: Speech) -> np.ndarray:
+    begin, end = (int(moment * RATE) for moment in speech.spans["speech"])
+    pitch, strength = track_pitch(speech.sound[begin:end])
+    return pitch[strength > 0.6]
+
+
+@needs_espeak
+def test_voice_does_what_is_asked(say) -> None:  # type: ignore[no-untyped-def]
+    plain = say()
+    assert np.array_equal(plain.sound, say().sound)
+    assert 12 * np.log2(np.median(pitch_of(say(pitch=7.0))) / np.median(pitch_of(plain))) == pytest.approx(7, abs=1)
+    assert _spread(pitch_of(say(range=-1.0))) < 0.2 * _spread(pitch_of(plain))
+
+    def length(speech: Speech) -> float:
+        return speech.spans["speech"][1] - speech.spans["speech"][0]
+
+    assert length(say(rate=0.65)) < 0.75 * length(plain)
+    assert length(say(rate=-0.42)) > 1.4 * length(plain)
+    assert np.std(say(effort=1.0).sound) > 1.7 * np.std(plain.sound) > 4 * np.std(say(effort=-1.0).sound)
+    assert len(pitch_of(say(whisper=1.0))) < 0.3 * len(pitch_of(plain))
+    for opening in ("sigh", "gasp", "sob", "laugh"):
+        begin, end = say(**{opening: 1.0}).spans["opening"]
+        assert 0.3 < end - begin < 3
+    assert "opening" not in plain.spans
+
+
+@needs_espeak
+def test_spans_of_audio_cues_lie_where_they_are_heard() -> None:
+    clip = next(clip for clip in (make_clip(0, index, 64) for index in range(200)) if _has(clip, "laughter"))
+    (begin, end) = next(cue.time for cue in clip.story.cues if cue.type == "laughter")
+    inside = clip.speech.sound[int(begin * RATE) : int(end * RATE)]
+    assert inside.std() > 5 * clip.speech.sound[: int(begin * RATE)].std()
+    assert end <= clip.speech.spans["speech"][0]
+
+
+def _has(clip: Clip, cue: str) -> bool:
+    return any(shown.type == cue for shown in clip.plan.audio)
+
+
+def _spread(pitch: np.ndarray) -> float:
+    return float(np.subtract(*np.percentile(pitch, [80, 20])))
+
+
+# ---------------------------------------------------------------------------------------------------- faces
+
+
+def test_actions_are_linear_and_rest_is_rest() -> None:
+    figure = Figure(draw_person(np.random.default_rng(1)))
+    rest = figure.pose({})
+    assert np.allclose(rest, figure.vertices, atol=1e-6)
+    half, whole = (figure.pose({"jawOpen": value}) - rest for value in (0.5, 1.0))
+    assert np.abs(whole).max() > 0.1
+    assert np.allclose(2 * half, whole, atol=1e-5)
+
+
+def test_every_visual_cue_is_seen() -> None:
+    stage = Stage(Figure(draw_person(np.random.default_rng(2))), Scene(), 64)
+    still = stage.picture(Pose({})).astype(int)
+    assert np.array_equal(still, stage.picture(Pose({})))
+    for cue, kind in VISUAL.items():
+        change = np.abs(stage.picture(pose_of(kind, 1.0)) - still)
+        assert np.percentile(change[10:60, 10:54], 99.5) > 15, cue
+    stage.close()
+
+
+def test_a_cue_has_onset_apex_and_offset() -> None:
+    candidates = (draw_plan(0, index) for index in range(200))
+    plan = next(plan for plan in candidates if any(s.type == "brows_raised" for s in plan.visual))
+    shown = replace(next(s for s in plan.visual if s.type == "brows_raised"), span=(0.2, 0.8))
+    motion = Motion(
+        replace(plan, visual=(shown,), audio=()), Speech(np.zeros(4 * RATE, np.float32)), 100, np.random.default_rng(0)
+    )
+    raised = np.array([motion.pose(index).actions.get("browOuterUpLeft", 0.0) for index in range(100)])
+    assert raised[:20].max() == 0
+    assert raised[81:].max() == 0
+    assert raised[27:73].min() == pytest.approx(shown.intensity * VISUAL["brows_raised"].still["browOuterUpLeft"])
+    assert 0 < raised[22] < raised[24] < raised[40]
+
+
+@needs_espeak
+def test_fast_path_renders_the_frames_that_a_model_samples() -> None:
+    clip = make_clip(0, 7, 32)
+    assert np.array_equal(clip.sampled(16), clip.frames()[sample_indices(clip.count, 16)])

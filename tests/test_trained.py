@@ -1,0 +1,108 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""From the three stages to the weights that the repository ships: nothing is lost on the way, and it is one model."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from test_stage3 import config
+from tiny_corpus import rows, write_manifest
+from tiny_cue_encoder import bert_config, clip_text_config
+from tiny_model import make_tiny_model
+
+from xemogpt.hub import trained
+from xemogpt.hub.merge import merge
+from xemogpt.modeling_xemogpt import OWN_PARTS, XEmoGPTForConditionalGeneration
+from xemogpt.train import stage3_sft
+from xemogpt.train.alignment_handover import extract
+
+TEXTS = {"video": clip_text_config(), "audio": bert_config()}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base, cue encoders on its towers as stages 1 and 2 would leave them, and a few clips."""
+    folder = tmp_path_factory.mktemp("trained")
+    whole = make_tiny_model(folder / "base", text="llama", video_text_size=24, audio_text_size=32, audio_pooling=2)
+    described = json.loads((whole / "config.json").read_text())
+    described["untrained_parts"] = list(OWN_PARTS)  # as if the towers and the LLM were trained ones
+    (whole / "config.json").write_text(json.dumps(described))
+    model = XEmoGPTForConditionalGeneration.from_pretrained(whole)
+    for media, text in TEXTS.items():
+        torch.manual_seed(2)
+        encoder = extract(model, media, text)
+        with torch.no_grad():
+            for parameter in [*encoder.bridge.parameters(), *encoder.head.parameters()]:
+                parameter += 0.02 * torch.randn_like(parameter)
+        encoder.save_pretrained(folder / media)
+    write_manifest(folder / "train.jsonl", rows(folder))
+    return folder
+
+
+def settings(place: Path, **more: object) -> stage3_sft.Arguments:
+    return stage3_sft.Arguments(
+        model=str(place / "base"),
+        video_bridge=str(place / "video"),
+        audio_bridge=str(place / "audio"),
+        data=[{"manifest": str(place / "train.jsonl")}],
+        lora_r=4,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="module")
+def adapter(place: Path) -> Path:
+    out = place / "stage3"
+    stage3_sft.main(settings(place), config(out, max_steps=3))
+    return out
+
+
+def test_weights_of_the_stages_reach_a_fresh_model(place: Path, adapter: Path, tmp_path: Path) -> None:
+    merged = XEmoGPTForConditionalGeneration.from_pretrained(merge(adapter, tmp_path / "merged"))
+    assert merged.config.untrained_parts == []
+    for media in TEXTS:  # heads as stages 1 and 2 left them, bridges as stage 3 did
+        head = getattr(merged.model, f"{media}_cue_head").state_dict()
+        learnt = stage3_sft.load(settings(place))[0].model.get_submodule(f"{media}_cue_head").state_dict()
+        assert all(torch.equal(head[name], value) for name, value in learnt.items())
+
+    file = trained.pack(adapter, tmp_path / "shipped", torch.float32)
+    assert trained.read_sizes(file.parent) == {"video_text_size": 24, "audio_text_size": 32, "audio_pooling": 2}
+    fresh = XEmoGPTForConditionalGeneration.from_pretrained(place / "base")
+    with torch.no_grad():
+        for part in trained.WHOLE:  # even a tower of other weights is replaced
+            for parameter in getattr(fresh.model, part).parameters():
+                parameter.fill_(0.5)
+    trained.apply(fresh, file.parent)
+    assert fresh.config.untrained_parts == []
+    expected = merged.state_dict()
+    moved = XEmoGPTForConditionalGeneration.from_pretrained(place / "base").state_dict()
+    changed = [name for name in expected if not torch.equal(expected[name], moved[name])]
+    assert any("language_model" in name for name in changed)
+    for name, value in fresh.state_dict().items():
+        torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=1e-5, msg=name)
+
+
+def test_what_is_refused(place: Path, adapter: Path, tmp_path: Path) -> None:
+    file = trained.pack(adapter, tmp_path / "shipped")
+    other = make_tiny_model(tmp_path / "other", text="llama")  # its heads have room for other text towers
+    with pytest.raises(ValueError, match="does not fit this model.*size mismatch"):
+        trained.apply(XEmoGPTForConditionalGeneration.from_pretrained(other), file.parent)
+    stage3_sft.main(
+        stage3_sft.Arguments(model=str(place / "base"), data=[{"manifest": str(place / "train.jsonl")}], lora_r=4),
+        config(tmp_path / "bare", max_steps=1),
+    )
+    with pytest.raises(ValueError, match="video_cue_head, audio_cue_head of the model it belongs to are untrained"):
+        trained.pack(tmp_path / "bare", tmp_path / "no")
+    assert not (tmp_path / "no").exists()
+
+
+def test_head_without_room_is_told(place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    base = make_tiny_model(tmp_path / "base", text="llama", video_text_size=99, audio_text_size=32, audio_pooling=2)
+    arguments = settings(place)
+    arguments.model = str(base)
+    with caplog.at_level(logging.WARNING):
+        _, _, heads = stage3_sft.load(arguments)
+    assert heads == ["audio_cue_head"]
+    assert "compose the model with video_text_size=24 to keep it" in caplog.text
