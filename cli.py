@@ -25,7 +25,7 @@ from xemogpt.commands import say
 from xemogpt.data.jsonl import one_line
 
 # Modules of `xemogpt.commands`, in the order of the help.
-GROUPS = ("explain", "evaluate", "models", "data", "synth", "train")
+GROUPS = ("explain", "evaluate", "models", "data", "synth", "review", "train")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -30,7 +30,8 @@ if __name__ == "__main__":
                 "eval/benchmarks/*.yaml",
                 "data/synth/*.npz",
                 "data/synth/*.txt",
-            ]
+            ],
+            "xemogpt.data.review": ["*.html"],
         },
         cmdclass={"build_py": BuildWithoutSetup},
     )

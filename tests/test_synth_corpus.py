@@ -26,6 +26,7 @@ from xemogpt.data.synth.voice import RATE
 from xemogpt.inputs_xemogpt import sample_indices
 from xemogpt.media_xemogpt import load_audio, load_video
 
+pytestmark = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="needs the program espeak-ng, which speaks")
 SMALL = Recipe(seed=5, size=32, sampled=True)
 CLIPS = 3
 

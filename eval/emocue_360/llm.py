@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .cue_schema import Cue, ExtractionError
-from .templates import TEMPLATES, Answer, messages
+from .cue_schema import MODALITIES, Cue, ExtractionError
+from .templates import TEMPLATES, Answer, ValidationError, messages
 
 FORMATS: dict[str, dict[str, Any]] = {
     "json_schema": {
@@ -220,12 +220,14 @@ def read_answer(answer: str) -> Answer:
     """
     if not answer.strip():
         raise _UnusableError("a blank answer")
-    reason = "an answer without a whole JSON object"
+    reason = "an answer without a whole JSON object of cues"
     for value in _objects(re.sub(r"(?s)<think>.*?</think>", "", answer)):
         try:
             return Answer.model_validate(value)
-        except ValueError as error:
-            reason = f"JSON of another form ({' '.join(str(error).split())[:200]})"
+        except ValidationError as error:
+            if set(value) & set(MODALITIES):  # else it is an inner part of something that is broken
+                first = error.errors()[0]
+                reason = f"JSON of another form ({'.'.join(map(str, first['loc']))}: {first['msg']})"
     raise _UnusableError(reason)
 
 

@@ -11,12 +11,14 @@ slice of the text, which its span names.
 import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from .cue_schema import Cue
 from .polarity import is_negated
 from .sections import modality_of, read_sentences
 
+NAME = "rules-1"
 _QUOTATION = re.compile(r'"[^"\n]{1,400}"|“[^”\n]{1,400}”|「[^」\n]{1,400}」|『[^』\n]{1,400}』')
 _COMMA = re.compile(
     r"\s*(?:[,;](?!\d)|[，；;])\s*|\s+(?=which (?:may|might|could|suggest|indicat|impl|convey|reflect|show))"
@@ -49,11 +51,12 @@ _CHINESE_HEDGE = (
 _CHINESE_SIGNS = "(?:表明|说明|暗示|意味着|显示出|体现|反映|传达|表达|表现出|流露|推断|推测|看出|得出)"
 # Openings without content, each of which may follow another.
 _SHELL = re.compile(
-    rf"(?i)(?:[\W_]+|\d+[.)]\s+|(?:{_ADVERBS})\b"
+    rf"(?i)(?:[\W_]+|\d+[.)]\s+|(?:in|out)put\s*[:：]|(?:{_ADVERBS})\b"
     # "in the video", "at the beginning of the clip", "in the following scene"
     rf"|(?:in|from|on|throughout|during|at|towards?)\s+(?:the\s+)?(?:(?:very\s+)?(?:{_WHEN})\s+(?:of\s+)?)?(?:the\s+)?"
     rf"(?:{_NOUN}|frames?|scenes?)(?:\s+(?:{_CLUES}|frame|track))*(?=\s*(?:[,:]|$))"
-    rf"|(?:at|in|towards?)\s+the\s+(?:very\s+)?(?:{_WHEN})\b(?:\s+of\s+(?:the\s+)?{_NOUN}\b)?(?=\s*[,:])"
+    rf"|(?:at|in|towards?)\s+the\s+(?:very\s+)?(?:{_WHEN})\b(?:\s+of\s+(?:the\s+)?{_NOUN}\b)?(?=\s*(?:[,:]|$))"
+    rf"|(?:the\s+)?{_NOUN}\s+(?:progress(?:es|ed)?|continues?|goes on|unfolds?)$"
     # "the screen shows", "we see", "it can be heard that"
     rf"|(?:the\s+)?(?:(?:{_WHEN})\s+)?{_NOUN}\s+(?:shows?|depicts?|displays?|opens with)\s+(?:that\s+)?"
     r"|(?:we|one|you)\s+(?:can\s+)?(?:see|hear|observe|notice|find)\s+(?:that\s+)?"
@@ -67,10 +70,11 @@ _SHELL = re.compile(
     rf"|(?:this|these|that|those|it|which|we|one|they|the\s+(?:subtitle|sentence|line|text)"
     rf"|(?:this|these|those|such)\s+(?:[\w'’-]+\s+){{1,6}}?)\s*{_HEDGE}{_SIGNS}\s+(?:that\s+)?"
     rf"|{_HEDGE}(?:indicating|suggesting|implying|conveying|reflecting|expressing|signal+ing|hinting(?: at)?|showing"
-    r"|meaning|demonstrating)\s+(?:that\s+)?"
-    r"|(?:我们)?(?:可以|能)?(?:看到|听到|看见)(?=\S)|随着时间的?(?:推移|流逝)|而且|然而|但是?|与此同时|同时|此外|另外|因此|所以"
+    rf"|meaning|demonstrating)\s+(?:that\s+)?|{_HEDGE}{_SIGNS}\s+that\s+"
+    r"|(?:我们(?:可以|能)?|可以|能)(?:看到|听到|看见)(?=\S)|随着(?:时间|视频|画面)的?(?:推移|流逝|推进|进行|播放)"
+    r"|而且|然而|但是?|与此同时|同时|此外|另外|因此|所以"
     r"|综上(?:所述)?|总之|总的来说|整体(?:上|而言|来看)?|以及"
-    r"|(?:开头|起始|接下来|随后|最后|后续)(?:的)?(?:画面|部分|视频)?(?:中|里)?(?:显示|是)?"
+    r"|在?(?:接近)?(?:开头|起始|中间|结尾|接下来|随后|最后|后续)的?(?:画面|部分|视频|场景)?(?:中|里)?(?:显示|是)?"
     r"|[在从](?:该|这段)?(?:视频|音频|文本|画面|字幕|语音|声音)(?:的)?(?:开头|开始|结尾|末尾|线索|内容|信息)?(?:中|里|来看|上)?"
     r"(?=[，,：:]|$)|(?:视频|画面|镜头)(?:中)?(?:显示|展示)了?"
     r"|(?:根据|结合|综合|基于)(?:这些|以上|上述)?(?:视频|音频|文本|字幕)?(?:[和与、]|以及)?(?:视频|音频|文本|字幕)?的?"
@@ -89,6 +93,12 @@ _FEELING = re.compile(
     r"|concern(?:ed)?|disgust\w*|anticipation|delight\w*|grie(?:f|ving)|grateful|gratitude|upset|embarrass\w*|helpless\w*"
     r"|irritat\w*|annoy\w*|depress\w*|relieved?)\b|情绪|心情|感到|愤怒|生气|高兴|开心|快乐|悲伤|难过|害怕|恐惧|担忧|担心|焦虑|惊讶|不满|失望"
 )
+_NOTHING = re.compile(  # says only that nothing can be said, or nothing at all
+    r"(?i)\b(?:(?:impossible|unable|difficult|hard) to|can(?:no|['’])t (?:be )?)\s*(?:accurately )?"
+    r"(?:determin|judg|infer|provide|tell|obtain|perceiv)"
+    r"|(?:无法|不能|难以|很难)(?:准确|直接)?(?:通过|根据)?\S{0,6}?(?:判断|确定|推断|推测|得知|获取|提供|辨别)"
+    rf"|^(?:the\s+)?{_NOUN}s?(?:\s+{_CLUES})?$|^we (?:reach|come to)\b|^(?:总体而言|这?些?画面)$"
+)
 _LEAD_IN = re.compile(  # what introduces a quotation and is no cue without it
     r"(?i)(?:the\s+)?(?:subtitles?|text|sentence|line|dialogue|character|speaker|s?he|man|woman|person)?(?:\s+text)?\s*"
     r"(?:in the (?:text|subtitles?)\s*)?(?:contents?)?(?:\s*(?:says?|reads?|states?|said|shows?|is|are))*"
@@ -96,12 +106,30 @@ _LEAD_IN = re.compile(  # what introduces a quotation and is no cue without it
 )
 
 
+# Readings with one rule less, for the study of how much a score depends on the extractor (Table III).
+VARIANTS = {
+    "all": "all rules",
+    "sentences": "whole sentences, not clauses",
+    "openings": "empty openings are left on",
+    "sections": "the section alone decides the modality, not words",
+    "words": "words alone decide the modality, not the section",
+}
+
+
 class RulesExtractor:
-    """The rules as an extractor; `digest` changes with every change of them."""
+    """The rules as an extractor; `digest` changes with every change of them.
 
-    name = "rules-1"
+    Args:
+        variant: one of `VARIANTS`.
 
-    def __init__(self) -> None:
+    Raises:
+        ValueError: no such variant.
+    """
+
+    def __init__(self, variant: str = "all") -> None:
+        if variant not in VARIANTS:
+            raise ValueError(f"no variant {variant!r}; there are {', '.join(VARIANTS)}")
+        self.variant, self.name = variant, NAME if variant == "all" else f"{NAME}.{variant}"
         parts = [Path(__file__).with_name(f"{stem}.py").read_bytes() for stem in ("rules", "sections", "polarity")]
         self.digest = hashlib.sha256(b"".join(parts)).hexdigest()[:8]
 
@@ -113,12 +141,12 @@ class RulesExtractor:
         [('visual', 'he frowns'), ('global', 'doubt')]
         """
         found: dict[tuple[str, str], Cue] = {}
-        for cue in _cues(text):
-            found.setdefault((cue.modality, cue.text.casefold()), cue)
+        for cue in _cues(text, self.variant):
+            found.setdefault((cue.modality, cue.text.casefold()), replace(cue, source=self.name))
         return list(found.values())
 
 
-def _cues(text: str) -> Iterator[Cue]:
+def _cues(text: str, variant: str) -> Iterator[Cue]:
     for sentence in read_sentences(text):
         quotations = [
             (quote.start(), quote.end()) for quote in _QUOTATION.finditer(text, sentence.start, sentence.end)
@@ -126,7 +154,7 @@ def _cues(text: str) -> Iterator[Cue]:
         clauses = []
         at = sentence.start
         for start, end in [*quotations, (sentence.end, sentence.end)]:
-            clauses += _clauses(text, at, start)
+            clauses += [(at, start)] if variant == "sentences" else _clauses(text, at, start)
             if end > start:
                 clauses.append((start, end))
             at = end
@@ -137,20 +165,29 @@ def _cues(text: str) -> Iterator[Cue]:
                     yield _cue(text, start + 1, end - 1, "audio", "subtitle")
                 continue
             inferring = inferring or bool(_INFERENCE.match(text, start, end))
-            start, end = _stripped(text, start, end)
+            start, end = _stripped(text, start, end, openings=variant != "openings")
             clause = text[start:end]
-            if quotations and (_LEAD_IN.fullmatch(clause) or _words(clause) < 3):
-                continue  # a scrap between quotations
-            modality = "global" if inferring else sentence.modality
-            if modality != "global":
-                modality = modality_of(clause) or ("global" if _FEELING.search(clause) else modality)
+            words = _words(clause)
+            if not words or _NOTHING.search(clause) or (quotations and (_LEAD_IN.fullmatch(clause) or words < 3)):
+                continue  # nothing is left, or a scrap between quotations
+            modality = _modality(clause, "global" if inferring else sentence.modality, variant)
             inferred = inferring or (modality == "global" and sentence.modality != "global")
             yield _cue(text, start, end, modality, "inference" if inferred else "observation")
 
 
+def _modality(clause: str, section: str, variant: str) -> str:
+    if variant == "sections":
+        return section
+    if variant == "words":
+        return modality_of(clause) or "global"
+    if section == "global":
+        return section
+    return modality_of(clause) or ("global" if _FEELING.search(clause) else section)
+
+
 def _cue(text: str, start: int, end: int, modality: str, kind: str) -> Cue:
     piece = text[start:end]
-    return Cue(piece, modality, kind, -1 if is_negated(piece) else 1, (start, end), RulesExtractor.name)
+    return Cue(piece, modality, kind, -1 if is_negated(piece) else 1, (start, end))
 
 
 def _clauses(text: str, start: int, end: int) -> list[tuple[int, int]]:
@@ -173,9 +210,9 @@ def _words(text: str) -> float:
     return sum(1 if word.isascii() else 0.5 for word in words)
 
 
-def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
+def _stripped(text: str, start: int, end: int, openings: bool = True) -> tuple[int, int]:
     """Without empty openings, and without the marks around."""
-    while (shell := _SHELL.match(text, start, end)) and shell.end() > start:
+    while openings and (shell := _SHELL.match(text, start, end)) and shell.end() > start:
         start = shell.end()
     while end > start and not (text[end - 1].isalnum() or text[end - 1] in ")）%"):
         end -= 1

@@ -66,7 +66,8 @@ _TAIL = re.compile(
 )
 # Words that one modality alone uses, for text without sections.
 _AUDIO = re.compile(
-    r"(?i)\b(?:voices?|tones?|pitch|intonation|loud(?:ly|er)?|volume|tempo|speak(?:s|ing)|speech|sighs?|sobs?|whispers?"
+    r"(?i)\b(?:voices?|tones?(?! of the (?:scene|picture|image|video))"
+    r"|pitch|intonation|loud(?:ly|er)?|volume|tempo|speak(?:s|ing)|speech|sighs?|sobs?|whispers?"
     r"|shouts?|audible|pauses?)\b|声音|语气|语调|语速|音量|音调|哭腔|颤音|停顿"
 )
 _VISUAL = re.compile(

@@ -9,11 +9,14 @@ from typing import Literal
 from .cue_schema import MODALITIES, Cue
 
 try:
-    from pydantic import BaseModel, ConfigDict, Field
+    from pydantic import BaseModel, ConfigDict, Field, ValidationError
 except ImportError:
     raise ImportError(
         'the extractor that asks a language model needs pydantic: pip install "xemogpt[eval]", or pip install pydantic'
     ) from None
+
+
+__all__ = ["TEMPLATES", "Answer", "ValidationError", "messages"]
 
 
 class CueAnswer(BaseModel):

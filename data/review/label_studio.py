@@ -1,0 +1,63 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""The same review through Label Studio: tasks and the labelling page's XML out, its JSON export in."""
+
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from xemogpt.data.review.ratings import DIMENSIONS, SIDES, Item, rating
+
+
+def interface() -> str:
+    """The labelling page, for the project's settings."""
+    parts = []
+    for side, title in zip(SIDES, ("Text A", "Text B"), strict=True):
+        parts.append(f'  <Header value="{title}"/><Text name="{side}" value="${side}"/>')
+        for name in DIMENSIONS:
+            parts.append(f"  <Header value={quoteattr(name)} size='5'/>")
+            parts.append(f'  <Rating name="{side}_{name}" toName="{side}" maxRating="5"/>')
+    return '<View>\n  <Video name="clip" value="$clip"/>\n' + "\n".join(parts) + "\n</View>\n"
+
+
+def to_tasks(items: list[Item], prefix: str) -> list[dict[str, Any]]:
+    """Tasks for import. They name a clip by its key: neither its id nor which text is which is told.
+
+    Args:
+        prefix: address of the folder in which Label Studio finds the media, under their keys.
+    """
+    suffixes = {item.key: "." + (item.video or item.audio or "").rsplit(".", 1)[-1] for item in items}
+    return [
+        {"data": {"key": item.key, "clip": f"{prefix}{item.key}{suffixes[item.key]}"} | _texts(item)} for item in items
+    ]
+
+
+def from_export(tasks: list[dict[str, Any]], items: list[Item]) -> list[dict[str, Any]]:
+    """Ratings from Label Studio's JSON export; a scale that nobody touched is None.
+
+    Raises:
+        ValueError: no export, a task of other clips, a value that is no rating.
+    """
+    known = {item.key: item for item in items}
+    rows = []
+    for number, task in enumerate(tasks, 1):
+        try:
+            item = known[task["data"]["key"]]
+            for annotation in task["annotations"]:
+                if annotation.get("was_cancelled"):
+                    continue
+                scores: dict[str, dict[str, int | None]] = {side: dict.fromkeys(DIMENSIONS) for side in item.sides}
+                for result in annotation["result"]:
+                    side, _, name = result["from_name"].partition("_")
+                    if side in scores and name in DIMENSIONS:
+                        scores[side][name] = result["value"]["rating"]
+                rows.append(rating(item, f"ls-{_name(annotation['completed_by'])}", scores))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"task {number}: is none that was exported for these clips ({error!r})") from None
+    return rows
+
+
+def _texts(item: Item) -> dict[str, str]:
+    return {side: getattr(item, side) for side in SIDES}
+
+
+def _name(who: Any) -> str:
+    return str(who["id"] if isinstance(who, dict) else who)
