@@ -1,40 +1,25 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """Benchmarks as versioned data: a YAML file each in eval/benchmarks/, strictly validated.
 
-Nothing of the data sets is here: `Benchmark.read` takes a folder with the files as their owners publish them, and says
-by name what is missing.
+Nothing of the data sets is here: `Benchmark.read` takes a folder with the files as their owners publish them, reads it
+with the readers of `xemogpt.data.readers`, and says by name what is missing.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from xemogpt.eval.records import COLUMNS, Record, match_ids, read_records, shown, to_record
+from xemogpt.data.readers import READERS, open_dataset
+from xemogpt.data.readers.source import Problem
+from xemogpt.data.sample import MODALITIES, EmotionSample
+from xemogpt.eval.records import Record, match_ids, read_records, shown
 from xemogpt.eval.score import METRICS
 from xemogpt.prompts_xemogpt import PROMPTS, Prompt
 
 FOLDER = Path(__file__).parent / "benchmarks"
 TASKS = ("explain", "recognise", "open_vocabulary", "conflict")
-FORMATS = ("table", "folds", "m3ed")
-MEDIA = ("video", "audio")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where annotations are: the first of `files` that is there (patterns as in glob; {fold} is filled in).
-
-    format: `table` is a .csv, .json or .jsonl file; `folds` has lines `00025.mp4 anger`; `m3ed` is annotation.json,
-    restricted to the movies of `split`. codes: what stands in the file -> label. optional: may be missing.
-    """
-
-    files: tuple[str, ...]
-    format: str = "table"
-    columns: Mapping[str, str] = field(default_factory=dict)
-    codes: Mapping[str, str] = field(default_factory=dict)
-    split: tuple[str, ...] = ()
-    optional: bool = False
+UNREADABLE = ("bad value", "conflicting rows")  # of a reader's problems those that make a reference doubtful
 
 
 @dataclass(frozen=True)
@@ -51,7 +36,10 @@ class Item:
 class Benchmark:
     """A task that can be repeated: what is asked of which clips, and how answers are scored.
 
-    version changes whenever a number would. labels: label -> the words that count as it. folds: 0 for none.
+    version changes whenever a number would. reader, options: of `xemogpt.data.readers`. split: the clips that count;
+    all, where it is empty. more: files in the root that may add to the references, such as extracted cues. subtitles:
+    files, of which the first that is there says what is spoken. labels: label -> the words that count as it. folds: 0
+    for none.
     """
 
     name: str
@@ -62,9 +50,11 @@ class Benchmark:
     prompt: Prompt
     generation: Mapping[str, Any]
     metrics: tuple[str, ...]
-    annotations: tuple[Source, ...]
-    media: Mapping[str, tuple[str, ...]]
-    subtitles: Source | None = None
+    reader: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    split: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
+    subtitles: tuple[str, ...] = ()
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     count: int | None = None
     folds: int = 0
@@ -75,11 +65,13 @@ class Benchmark:
         return {word.casefold(): label for label, words in self.labels.items() for word in (label, *words)}
 
     def read(self, root: str | Path, fold: int | None = None) -> list[Item]:
-        """The items found under `root`, in the order of the first annotation file.
+        """The items that the annotations under `root` name, whether their clips are there or not.
+
+        Clips without a single label are no items of a task that asks for one.
 
         Raises:
-            FileNotFoundError: no such folder, or an annotation file is missing; names what was looked for.
-            ValueError: a malformed file, or a label outside the label set.
+            FileNotFoundError: no such folder, or a table is missing; names what was looked for.
+            ValueError: a malformed table, or a label outside the label set.
         """
         root = Path(root)
         if not root.is_dir():
@@ -88,31 +80,49 @@ class Benchmark:
             raise ValueError(f"{self.name} has folds 1 to {self.folds}: choose one with --fold")
         if fold is not None and not self.folds:
             raise ValueError(f"{self.name} has no folds")
-        references: dict[str, dict[str, Any]] = {}
-        for place, source in enumerate(self.annotations):
-            if (path := _find(root, source, fold)) is not None:
-                found = _read(path, source, root)
-                for name in found if not place else match_ids(found, {n: Record(n) for n in references})[0]:
-                    references[name] = references.get(name, {}) | found[name].to_row()
-        records = [Record(**row) for row in references.values()]
-        for record in records:
-            if self.labels and record.label not in self.labels:
-                raise ValueError(f"{record.id}: label {record.label!r} is none of {', '.join(self.labels)}")
-        if self.annotations[0].format == "m3ed":  # its texts are what is said, and no reference
-            said = {record.id: record for record in records}
-            records = [Record(record.id, label=record.label) for record in records]
-            return [self._item(root, record, said) for record in records]
-        spoken = None if self.subtitles is None else _find(root, self.subtitles, fold)
-        said = _read(spoken, self.subtitles, root) if spoken and self.subtitles else {}
-        return [self._item(root, record, said) for record in records]
+        options = {**self.options, **({"fold": fold} if fold else {})}
+        annotated, doubtful = self._samples(root, options | {"verify": False})
+        if doubtful:
+            raise ValueError(f"{root}: {len(doubtful)} annotations cannot be read: {shown(map(str, doubtful), 3)}")
+        if not annotated:
+            raise FileNotFoundError(f"{root}: annotates no clip of {self.title}{self._wanted}")
+        there: Mapping[str, EmotionSample | None] = self._samples(root, options | {"links": True})[0]
+        references = {name: self._record(sample) for name, sample in annotated.items()}
+        for path in filter(Path.is_file, (root / name for name in self.more)):
+            found = read_records(path)
+            for name in match_ids(found, references)[0]:
+                references[name] = Record(**references[name].to_row() | found[name].to_row())
+        if self.labels:
+            references = {name: each for name, each in references.items() if each.label is not None}
+            if wrong := [each for each in references.values() if each.label not in self.labels]:
+                raise ValueError(f"{wrong[0].id}: label {wrong[0].label!r} is none of {', '.join(self.labels)}")
+        said = next((read_records(root / name) for name in self.subtitles if (root / name).is_file()), {})
+        return [
+            self._item(each, annotated[name], there.get(name), said.get(name)) for name, each in references.items()
+        ]
 
-    def _item(self, root: Path, record: Record, said: Mapping[str, Record]) -> Item:
-        video, audio = (self._medium(root, kind, record.id) for kind in MEDIA)
-        return Item(record, video, audio, said[record.id].text if record.id in said else None)
+    @property
+    def _wanted(self) -> str:
+        return f" (split {' or '.join(self.split)})" if self.split else ""
 
-    def _medium(self, root: Path, kind: str, name: str) -> Path | None:
-        paths = (root / pattern.replace("{id}", name) for pattern in self.media.get(kind, ()))
-        return next((path for path in paths if path.is_file()), None)
+    def _samples(self, root: Path, options: dict[str, Any]) -> tuple[dict[str, EmotionSample], list[Problem]]:
+        """The samples of the split, and what cannot be read and is not known to be of another split."""
+        source, every = open_dataset(self.reader, root, **options)
+        samples = {each.id: each for each in every}
+        kept = {name: each for name, each in samples.items() if not self.split or each.split in self.split}
+        others = samples.keys() - kept.keys()
+        return kept, [each for each in source.problems if each.kind in UNREADABLE and each.id not in others]
+
+    def _record(self, sample: EmotionSample) -> Record:
+        cues = {kind: [cue.text for cue in sample.cues_of(kind)] for kind in MODALITIES} if sample.cues else None
+        subset = sample.split if self.task == "conflict" else None
+        text = sample.text.get(self.language)
+        return Record(sample.id, text, cues, sample.label, sample.labels or None, subset, sample.valence)
+
+    def _item(self, truth: Record, sample: EmotionSample, there: EmotionSample | None, said: Record | None) -> Item:
+        video, audio = (Path(p) if p else None for p in ((there.video, there.audio) if there else (None, None)))
+        spoken = sample.subtitle.get(self.language) or next(iter(sample.subtitle.values()), None)
+        return Item(truth, video, audio, spoken if said is None else said.text)
 
     def without_media(self, items: list[Item]) -> list[str]:
         """Ids of items that have neither video nor audio."""
@@ -159,15 +169,10 @@ def parse(data: Any) -> Benchmark:
     _one_of(data["language"], ("en", "zh"), "language")
     for metric in data["metrics"]:
         _one_of(metric, tuple(METRICS), "metric")
-    for medium in data["media"]:
-        _one_of(medium, MEDIA, "medium")
-    if not data["annotations"] or data["annotations"][0].get("optional"):
-        raise ValueError("annotations: the first source must be there, and not optional")
+    _one_of(data["reader"], tuple(READERS), "reader")
     data["prompt"] = _prompt(data["prompt"])
-    data["annotations"] = tuple(_source(each) for each in data["annotations"])
-    data["subtitles"] = _source(data["subtitles"]) if data.get("subtitles") else None
-    data["metrics"] = tuple(data["metrics"])
-    data["media"] = {kind: tuple(patterns) for kind, patterns in data["media"].items()}
+    for key in ("metrics", "split", "more", "subtitles"):
+        data[key] = tuple(data.get(key, ()))
     data["labels"] = {label: tuple(words) for label, words in data.get("labels", {}).items()}
     benchmark = Benchmark(**data)
     said = [word.casefold() for label, words in benchmark.labels.items() for word in {label, *words}]
@@ -176,15 +181,6 @@ def parse(data: Any) -> Benchmark:
     if benchmark.task in ("recognise", "conflict") and not benchmark.labels:
         raise ValueError(f"a task of kind {benchmark.task} needs labels")
     return benchmark
-
-
-def _source(data: Any) -> Source:
-    data = _keys(data, Source, "a source")
-    _one_of(data.get("format", "table"), FORMATS, "format")
-    for column in data.get("columns", {}):
-        _one_of(column, tuple(COLUMNS), "column")
-    codes = {str(code): label for code, label in data.get("codes", {}).items()}
-    return Source(**data | {"files": tuple(data["files"]), "split": tuple(data.get("split", ())), "codes": codes})
 
 
 def _prompt(given: Any) -> Prompt:
@@ -213,70 +209,3 @@ def _keys(data: Any, cls: type, what: str) -> dict[str, Any]:
 def _one_of(value: Any, choices: tuple[str, ...], what: str) -> None:
     if value not in choices:
         raise ValueError(f"unknown {what} {value!r}; choose one of {', '.join(choices)}")
-
-
-def _find(root: Path, source: Source, fold: int | None) -> Path | None:
-    """The source's file; several that match one pattern are refused rather than guessed among."""
-    patterns = [pattern.replace("{fold}", str(fold)) for pattern in source.files]
-    for pattern in patterns:
-        found = sorted(root.glob(pattern))
-        if len(found) > 1:
-            raise ValueError(f"{root}: {pattern} is there {len(found)} times ({shown(map(str, found), 3)}); keep one")
-        if found:
-            return found[0]
-    if source.optional:
-        return None
-    raise FileNotFoundError(f"{root}: has no {' or '.join(patterns)}")
-
-
-def _read(path: Path, source: Source, root: Path) -> dict[str, Record]:
-    if source.format == "table":
-        records = read_records(path, source.columns)
-    elif source.format == "folds":
-        records = _fold_lines(path)
-    else:
-        records = _m3ed(path, source, root)
-    if not source.codes:
-        return records
-    coded = {}
-    for name, record in records.items():
-        if (code := record.label or "") not in source.codes:
-            raise ValueError(f"{path}: label {code!r} of {name} is none of {', '.join(source.codes)}")
-        if source.codes[code]:  # an empty one marks clips that have no single label: they are no items
-            coded[name] = Record(**record.to_row() | {"label": source.codes[code]})
-    return coded
-
-
-def _fold_lines(path: Path) -> dict[str, Record]:
-    """MAFW's folds: a file name and a label on each line."""
-    records: dict[str, Record] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-        if line.strip():
-            name, _, label = line.strip().partition(" ")
-            stem = name.rpartition(".")[0] or name
-            if not label.strip() or stem in records:
-                raise ValueError(f"{path}, line {number}: {'has no label' if not label.strip() else f'{stem} twice'}")
-            records[stem] = Record(stem, label=label.strip())
-    return records
-
-
-def _m3ed(path: Path, source: Source, root: Path) -> dict[str, Record]:
-    """M3ED's annotation.json: one record an utterance, of the movies that the split's list names."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {error.lineno}: is not JSON ({error.msg})") from None
-    movies = list(data)
-    if source.split:
-        listed = _find(root, Source(source.split), None)
-        assert listed is not None
-        movies = listed.read_text(encoding="utf-8-sig").split()
-        if absent := [movie for movie in movies if movie not in data]:
-            raise ValueError(f"{path}: has no movie {shown(absent)}, which {listed.name} lists")
-    rows = [
-        {"id": name, "text": said["Text"], "label": said["EmoAnnotation"]["final_main_emo"].casefold()}
-        for movie in movies
-        for clip in data[movie].values()
-        for name, said in clip["Dialog"].items()
-    ]
-    return {row["id"]: to_record(row) for row in rows}

@@ -23,8 +23,10 @@ def present(benchmark: Benchmark, items: Sequence[Item], allow_missing: bool = F
     """
     missing = set(benchmark.without_media(list(items)))
     if len(missing) == len(items):
-        tried = ", ".join(pattern for patterns in benchmark.media.values() for pattern in patterns)
-        raise FileNotFoundError(f"{benchmark.title}: not one of its {len(items)} clips is there as {tried}")
+        raise FileNotFoundError(
+            f"{benchmark.title}: not one of its {len(items)} clips is there; "
+            f"`xemogpt data check {benchmark.reader} DIR` says what is looked for"
+        )
     if missing and not allow_missing:
         names = shown([item.reference.id for item in items if item.reference.id in missing])
         raise FileNotFoundError(

@@ -22,7 +22,7 @@ CUE_KEYS = {"visual": "visual", "audio": "audio", "auditory": "audio", "global":
 # Names under which public files have a field; the first that a row has is taken.
 COLUMNS: dict[str, tuple[str, ...]] = {
     "id": ("id", "name", "names", "video_name"),
-    "text": ("text", "english", "reason", "reasons", "answer", "prediction"),
+    "text": ("text", "english", "sentence", "reason", "reasons", "answer", "prediction"),
     "label": ("label", "discrete", "emotion"),
     "labels": ("labels", "openset"),
     "subset": ("subset",),

@@ -11,10 +11,13 @@ import argparse
 import http.client
 import json
 import multiprocessing
+import platform
+import resource
 import sys
 import tempfile
 import threading
 import time
+from importlib.metadata import version
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -49,8 +52,9 @@ def plain_clients(url: str, bodies: list[bytes], count: int) -> None:
         thread.join()
 
 
-def watched(work: Any, *args: Any) -> tuple[float, list[int]]:
-    """Seconds that work takes in a process of its own, and its resident bytes every half second."""
+def watched(work: Any, *args: Any) -> tuple[float, list[int], float]:
+    """Seconds that work takes in a process of its own, its resident bytes by half seconds, processor seconds."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = multiprocessing.get_context("fork").Process(target=work, args=args)
     started, memory = time.monotonic(), []
     process.start()
@@ -61,7 +65,8 @@ def watched(work: Any, *args: Any) -> tuple[float, list[int]]:
             memory.append(int(pages) * 4096)
     if process.exitcode:
         raise SystemExit(f"{work.__name__} failed ({process.exitcode})")
-    return time.monotonic() - started, memory
+    seconds, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, memory, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def throughput(folder: Path, count: int, in_flight: int, delay: float) -> dict[str, Any]:
@@ -77,7 +82,7 @@ def throughput(folder: Path, count: int, in_flight: int, delay: float) -> dict[s
         bare = sent / watched(plain_clients, server.url, list(islice(cycle(bodies), sent)), in_flight)[0]
         server.most_busy, before = 0, server.total
         recipe = write_recipe(folder / "b" / "recipe.yaml", clips, server.url, endpoint=endpoint, clips_per_task=500)
-        seconds, memory = watched(run, recipe)
+        seconds, memory, busy = watched(run, recipe)
         asked = server.total - before
     waits = []
     for path in (folder / "b" / "built").glob("*/requests-*.jsonl"):
@@ -87,6 +92,7 @@ def throughput(folder: Path, count: int, in_flight: int, delay: float) -> dict[s
         "in_flight": in_flight,
         "server_delay_s": [delay, 2 * delay],
         "seconds": round(seconds, 2),
+        "processor_seconds": round(busy, 2),
         "clips_per_s": round(count / seconds, 2),
         "requests": asked,
         "requests_per_s": round(asked / seconds, 2),
@@ -103,13 +109,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True)
     parser.add_argument("--clips", type=int, default=1000, help="of the throughput")
-    parser.add_argument("--killed-clips", type=int, default=2000)
+    parser.add_argument("--killed-clips", type=int, default=2000, help="0: only the throughput")
     args = parser.parse_args()
     result: dict[str, Any] = {"command": " ".join(sys.argv), "machine": machine(), **commit(), "seed": 0}
+    names = ("datatrove", "openai", "httpx2", "datasets", "pyarrow")
+    result["versions"] = {"python": platform.python_version()} | {name: version(name) for name in names}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         result["throughput"] = throughput(folder / "throughput", args.clips, in_flight=16, delay=0.2)
         Path(args.out).write_text(json.dumps(result, indent=1) + "\n")
+        if not args.killed_clips:
+            return
         counts = killed_and_resumed(folder / "killed", args.killed_clips, in_flight=8, kills=10)
         counts["repeated"] = counts["requests_when_killed"] / counts["requests"] - 1
         result["killed"] = {"clips": args.killed_clips, "kills": 10, "in_flight": 8, "same_bytes": True, **counts}

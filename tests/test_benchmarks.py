@@ -37,9 +37,22 @@ LAYOUTS = {  # benchmark -> files under the root
         "audio/a.wav": "",
     },
     "mer2023": {"test1-label.csv": "name,discrete,valence\na,worried,-1\n", "test1/a.avi": ""},
-    "m3ed": {"annotation.json": json.dumps(M3ED), "splitInfo/movie_list_test.txt": "two\n", "video/two_1_0.mp4": ""},
-    "mafw": {f"folds/single/no_caption/set_{k}/test.txt": f"0000{k}.mp4 anger\n" for k in range(1, 6)},
-    "dfew": {"single_testset_2.csv": "video_name,label\n12,4\n13,0\n"},
+    "m3ed": {
+        "annotation.json": json.dumps(M3ED),
+        "splitInfo/movie_list_train.txt": "one\n",
+        "splitInfo/movie_list_val.txt": "",
+        "splitInfo/movie_list_test.txt": "two\n",
+        "video/two_1_0.mp4": "",
+    },
+    "mafw": {
+        f"folds/single/no_caption/set_{k}/{part}.txt": f"000{k}{n}.mp4 anger\n"
+        for k in range(1, 6)
+        for n, part in enumerate(("train", "test"))
+    },
+    "dfew": {
+        "single_trainset_2.csv": "video_name,label\n11,4\n",
+        "single_testset_2.csv": "video_name,label\n12,4\n13,0\n",
+    },
     "ca_mer": {"ca_mer.csv": "name,subset,label\na,audio-aligned,sad\n", "video/a.mp4": ""},
 }
 
@@ -74,6 +87,12 @@ def test_emer_takes_extracted_cues_where_they_are(tmp_path: Path) -> None:
     (item,) = load_benchmark("emer").read(tmp_path)
     assert item.reference.text == "In the video, he nods."
     assert item.reference.cues == {"visual": ["nods"]}
+    (tmp_path / "video" / "a.mp4").unlink()
+    elsewhere = tmp_path.parent / f"{tmp_path.name}-clip"
+    elsewhere.touch()
+    (tmp_path / "video" / "a.mp4").symlink_to(elsewhere)
+    (item,) = load_benchmark("emer").read(tmp_path)
+    assert item.video == tmp_path / "video" / "a.mp4"  # a root may link to where the clips are
 
 
 def test_open_vocabulary_labels_and_subtitles(tmp_path: Path) -> None:
@@ -95,12 +114,12 @@ def test_m3ed_keeps_to_the_test_movies_and_its_text_is_the_subtitle(tmp_path: Pa
 
 def test_folds(tmp_path: Path) -> None:
     (item,) = load_benchmark("mafw").read(lay_out(tmp_path / "1", "mafw"), fold=3)
-    assert item.reference == Record("00003", label="anger")
+    assert item.reference == Record("00031", label="anger")
     (item,) = load_benchmark("dfew").read(lay_out(tmp_path / "2", "dfew"), fold=2)
-    assert item.reference == Record("12", label="angry")  # 13 has no single label
+    assert item.reference == Record("00012", label="angry")  # 13 has no single label
     with pytest.raises(ValueError, match="folds 1 to 5"):
         load_benchmark("mafw").read(tmp_path / "1")
-    with pytest.raises(FileNotFoundError, match=r"has no single_testset_1\.csv or"):
+    with pytest.raises(FileNotFoundError, match=r"dfew needs single_trainset_1\.csv or"):
         load_benchmark("dfew").read(tmp_path / "2", fold=1)
     with pytest.raises(ValueError, match="has no folds"):
         load_benchmark("mer2023").read(lay_out(tmp_path / "3", "mer2023"), fold=1)
@@ -126,7 +145,21 @@ def test_missing_clips_are_named_and_left_out_only_on_request(tmp_path: Path) ->
 
 def test_a_label_outside_the_set_is_refused(tmp_path: Path) -> None:
     (lay_out(tmp_path, "mer2023") / "test1-label.csv").write_text("name,discrete\na,bored\n")
-    with pytest.raises(ValueError, match="a: label 'bored' is none of neutral"):
+    with pytest.raises(
+        ValueError, match="1 annotations cannot be read: a: bad value: label 'bored' is none of neutral"
+    ):
+        load_benchmark("mer2023").read(tmp_path)
+
+
+def test_a_row_that_cannot_be_read_is_not_lost_in_silence(tmp_path: Path) -> None:
+    """Unless it is of a split that does not count."""
+    lay_out(tmp_path, "mer2023")
+    (tmp_path / "train-label.csv").write_text("name,discrete\nt,bored\n")
+    (item,) = load_benchmark("mer2023").read(tmp_path)
+    assert item.reference.id == "a"
+    with (tmp_path / "test1-label.csv").open("a") as file:
+        file.write("b,sad,0,1,2\n")
+    with pytest.raises(ValueError, match=r"1 annotations cannot be read: b: bad value: test1-label\.csv, line 3"):
         load_benchmark("mer2023").read(tmp_path)
 
 
@@ -148,10 +181,7 @@ def test_prompts_have_one_text_each() -> None:
         ({"prompt": {"id": "mine"}}, "lacks text"),
         ({"labels": {}}, "needs labels"),
         ({"labels": {"sad": ["down"], "angry": ["Down"]}}, "down stands for two labels"),
-        ({"annotations": []}, "the first source"),
-        ({"annotations": [{"files": ["a.csv"], "sheet": 1}]}, "unknown key sheet"),
-        ({"annotations": [{"files": ["a.csv"], "columns": {"emotion": "x"}}]}, "unknown column"),
-        ({"media": {"smell": []}}, "unknown medium"),
+        ({"reader": "iemocap"}, "unknown reader 'iemocap'"),
     ],
 )
 def test_a_bad_benchmark_file_is_refused(change: dict, match: str) -> None:

@@ -14,7 +14,7 @@ from small_clips import bad_clips, good_clips
 
 from xemogpt.cli import main
 from xemogpt.eval.answerers import Endpoint, Refused
-from xemogpt.eval.benchmark import Benchmark, Item, Source
+from xemogpt.eval.benchmark import Benchmark, Item
 from xemogpt.eval.compare import compare, paired, paired_uar
 from xemogpt.eval.generate import generate
 from xemogpt.eval.records import Record, read_records
@@ -25,7 +25,7 @@ from xemogpt.prompts_xemogpt import Prompt
 
 BENCHMARK = Benchmark(
     "small", 1, "Small", "recognise", "en", Prompt("ask-1", "Which emotion?"), {"max_new_tokens": 8},
-    ("recognition",), (Source(("labels.csv",)),), {"video": ("{id}.mp4",)}, labels={"sad": (), "happy": ("glad",)},
+    ("recognition",), "mer2023", labels={"sad": (), "happy": ("glad",)},
 )  # fmt: skip
 
 

@@ -121,6 +121,7 @@ def recorded_run(place: Path, out: Path) -> list[dict[str, float]]:
     return [dict(zip(found, step, strict=True)) for step in zip(*found.values(), strict=True)]
 
 
+@pytest.mark.slow
 def test_the_tiny_recipe_takes_the_recorded_course(place: Path, tmp_path: Path) -> None:
     recorded = json.loads(RECORD.read_text())
     found = recorded_run(place, tmp_path)

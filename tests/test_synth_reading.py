@@ -36,7 +36,7 @@ def f1(pairs: list[tuple[dict[str, int], dict[str, int]]]) -> float:
 def test_phrasings_and_denials_are_read_exactly(held_out: bool) -> None:
     rng = np.random.default_rng(0)
     for cue in phrases():
-        for _ in range(25):
+        for _ in range(10):
             clauses = (
                 (phrase(cue, rng, "she", "her", float(rng.uniform(0.5, 1)), held_out), 1),
                 (denial(cue, rng, "the man", held_out), -1),
@@ -48,7 +48,7 @@ def test_phrasings_and_denials_are_read_exactly(held_out: bool) -> None:
 @pytest.mark.parametrize("split", ["train", "test_phrasing", "test_conflict"])
 def test_paragraphs_are_read_exactly(split: str) -> None:
     plans = [plan for plan in (draw_plan(1, index) for index in range(400)) if plan.split == split]
-    for plan in plans[:40]:
+    for plan in plans[:20]:
         clip = Clip(plan)
         spans = dict.fromkeys(("speech", "end", "stress", "opening"), (1.0, 3.0))
         clip.__dict__["speech"] = Speech(np.zeros(4 * RATE), spans)

@@ -8,6 +8,7 @@ refusal of the key, the model or the address (401, 403, 404) stops the run at on
 """
 
 import asyncio
+import functools
 import hashlib
 import json
 import os
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xemogpt.data.emocue.answers import AnswerType, UnusableAnswer, parse_answer
+from xemogpt.data.emocue.answers import AnswerType, BaseModel, UnusableAnswer, parse_answer
 from xemogpt.data.jsonl import JsonLines, one_line
 
 try:
@@ -144,7 +145,7 @@ class Asker:
         raise UnusableAnswer(f"{question.purpose}: {reason} ({self.endpoint.attempts} attempts)")
 
     def _key(self, question: Question, form: type[AnswerType], extra: str) -> str:
-        asked = [self.endpoint.asks(), question.stands_for, form.model_json_schema(), extra]
+        asked = [self.endpoint.asks(), question.stands_for, _schema(form), extra]
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
 
     async def _request(
@@ -155,7 +156,7 @@ class Asker:
             messages = [*messages, {"role": "user", "content": extra}]
         settings: dict[str, Any] = {"temperature": self.endpoint.temperature, "max_tokens": self.endpoint.max_tokens}
         if self.endpoint.json == "schema":
-            schema = {"name": form.__name__, "schema": form.model_json_schema(by_alias=True)}
+            schema = {"name": form.__name__, "schema": _schema(form)}
             settings["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif self.endpoint.json == "object":
             settings["response_format"] = {"type": "json_object"}
@@ -254,6 +255,12 @@ class RequestLog:
     def close(self) -> None:
         """Let another run have it."""
         self._file.__exit__()
+
+
+@functools.cache
+def _schema(form: type[BaseModel]) -> dict[str, Any]:
+    """Making it costs more than all else that is done for a request."""
+    return form.model_json_schema(by_alias=True)
 
 
 def _retry_after(error: openai.APIStatusError) -> float:
