@@ -3,6 +3,7 @@
 
 import json
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -384,3 +385,23 @@ def test_tables_that_cannot_be_read_say_why(tmp_path: Path) -> None:
         list(read_dataset("emer-v2", tmp_path))
     (tmp_path / "emer_v2.csv").write_text("name,chinese,english\na,x,y,z\n")
     assert lenient("emer-v2", tmp_path)[1] == [("bad value", "a")]
+
+
+@pytest.mark.parametrize(("name", "options"), [("manifest", {}), ("speechcraft", {"table": "s.csv"}), ("emer-v2", {})])
+def test_a_set_that_does_not_fit_is_streamed(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+    """Of what was read only the ids are kept, never the texts."""
+    text, count = "word " * 1000, 2000  # 10 MB
+    with (tmp_path / "manifest.jsonl").open("w") as rows, (tmp_path / "s.csv").open("w") as speech:
+        speech.write("id,path,text\n")
+        for number in range(count):
+            rows.write(json.dumps({"id": f"c{number}", "audio": f"c{number}.wav", "text": text}) + "\n")
+            speech.write(f"c{number},c{number}.wav,{text}\n")
+    with (tmp_path / "emer_v2_all.csv").open("w") as table:
+        table.write("name,chinese,english\n")
+        table.writelines(f"c{number},,{text}\n" for number in range(count))
+    tracemalloc.start()
+    seen = sum(1 for _ in read_dataset(name, tmp_path, verify=False, **options))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert seen == count
+    assert most < 3_000_000
