@@ -93,7 +93,7 @@ class Publish(PipelineStep):
         """Of every log of the build, also those of stages that a changed recipe has left behind."""
         found: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         for path in sorted(Path(self.recipe.out).glob("*/requests-*.jsonl")):
-            for row in read_rows(path):
+            for row in read_rows(path, whole=False):  # a kill may have torn the log of a stage that was left behind
                 entry = found[path.parent.name, row["model"]]
                 entry["answers"] += 1
                 entry["repeats"] += row["attempt"] > 0
