@@ -68,10 +68,8 @@ def test_what_is_no_completion_is_asked_for_again(body: Any, tmp_path: Path) -> 
 
     server.respond = respond  # type: ignore[method-assign]
     with serving(server):
-        recipe = write_recipe(
-            tmp_path / "recipe.yaml", make_clips(tmp_path / "clips", 1), server.url, infer=PASSES[1:2]
-        )
-        run(recipe)
+        clips = make_clips(tmp_path / "clips", 1)
+        run(write_recipe(tmp_path / "recipe.yaml", clips, server.url, infer=PASSES[1:2]))
     assert told[1] == told[0]
     logs = "".join(path.read_text() for path in (tmp_path / "built").glob("*/requests-*.jsonl"))
     assert "log in" not in logs

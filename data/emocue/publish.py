@@ -1,7 +1,7 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """S6 and S7: the data set with its provenance, its rejects, its card and its review sample; and what it all cost.
 
-    dataset/train.parquet, validation.parquet   `xemogpt.data.schema.features()`; cues name the model they come from
+    dataset/train.parquet, validation.parquet, and what other splits the source has: `xemogpt.data.schema.features()`; cues name the model they come from
     dataset/provenance.jsonl                    of each clip the cues of S1, what was dropped and why, conflicts
     dataset/rejects.jsonl                       of each clip that is not in it, the stage and the reason
     dataset/review.jsonl                        stratified clips with the new and the old text, for people to judge
@@ -16,6 +16,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -80,14 +81,18 @@ class Publish(PipelineStep):
         root = Path(self.recipe.input["root"]).resolve()
         by_split: dict[str, list[EmotionSample]] = defaultdict(list)
         for row in rows:
-            by_split[self._split(row["id"])].append(to_sample(row, root))
+            sample = to_sample(row, root)
+            split = self._split(sample)
+            by_split[split].append(dataclasses.replace(sample, split=split))
         for split, samples in by_split.items():
             write_parquet(samples, folder / f"{split}.parquet")
         return {split: len(samples) for split, samples in sorted(by_split.items())}
 
-    def _split(self, id: str) -> str:
-        """By the id alone, so that a clip never changes sides."""
-        return "validation" if share(id) < self.recipe.validation else "train"
+    def _split(self, sample: EmotionSample) -> str:
+        """What the source holds out stays held out; of the rest by the id alone, so that a clip never changes sides."""
+        if sample.split and sample.split != "train":
+            return re.sub(r"\W+", "_", sample.split)  # the Hub's names of splits, and files, have no others
+        return "validation" if share(sample.id) < self.recipe.validation else "train"
 
     def _report(self) -> list[Row]:
         """Of every log of the build, also those of stages that a changed recipe has left behind."""
@@ -159,24 +164,31 @@ def to_sample(row: Row, root: Path | None = None) -> EmotionSample:
 
 
 def review_sample(rows: list[Row], size: int) -> list[Row]:
-    """S7: `size` clips, of every label its share, at least one; and which text stands left is drawn by the id."""
+    """S7: `size` clips that have a new text, of every label one and then its share; and which text stands left is
+    drawn by the id."""
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
+        if not _new_text(row):
+            continue
         sample = EmotionSample.from_row(row["sample"])
         groups[sample.label or (sample.labels[0] if sample.labels else "")].append(row)
-    taken: list[Row] = []
-    for name in sorted(groups):
-        group = sorted(groups[name], key=lambda row: share(row["id"], "review"))
-        taken += group[: max(1, round(size * len(group) / len(rows)))]
+    places: list[tuple[float, float, Row]] = []
+    for group in groups.values():
+        drawn = sorted((share(row["id"], "review"), index) for index, row in enumerate(group))
+        places += [(place / len(group), luck, group[index]) for place, (luck, index) in enumerate(drawn)]
+    taken = [row for _, _, row in sorted(places, key=lambda each: each[:2])[:size]]
     chosen = []
-    for row in sorted(taken, key=lambda row: share(row["id"], "review"))[:size]:
+    for row in sorted(taken, key=lambda row: share(row["id"], "review")):
         sample = EmotionSample.from_row(row["sample"])
-        new = row["merged"]["paragraph"] if "merged" in row else row.get("caption", "")
-        texts = {"new": new, "old": sample.text.get("en", "")}
+        texts = {"new": _new_text(row), "old": sample.text.get("en", "")}
         left, right = ("new", "old") if share(row["id"], "side") < 0.5 else ("old", "new")
         chosen.append({"id": row["id"], "video": sample.video, "audio": sample.audio, "label": sample.label})
         chosen[-1] |= {"left": texts[left], "right": texts[right], "left_is": left}
     return chosen
+
+
+def _new_text(row: Row) -> str:
+    return str(row["merged"]["paragraph"] if "merged" in row else row.get("caption", ""))
 
 
 def push_to_hub(dataset: Path, repo: str) -> str:
