@@ -1,7 +1,8 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """S6 and S7: the data set with its provenance, its rejects, its card and its review sample; and what it all cost.
 
-    dataset/train.parquet, validation.parquet, and what other splits the source has: `xemogpt.data.schema.features()`; cues name the model they come from
+    dataset/train.parquet, validation.parquet   `xemogpt.data.schema.features()`; cues name the model they come from;
+                                                beside them a table for each other split of the source
     dataset/provenance.jsonl                    of each clip the cues of S1, what was dropped and why, conflicts
     dataset/rejects.jsonl                       of each clip that is not in it, the stage and the reason
     dataset/review.jsonl                        stratified clips with the new and the old text, for people to judge
@@ -89,7 +90,7 @@ class Publish(PipelineStep):
         return {split: len(samples) for split, samples in sorted(by_split.items())}
 
     def _split(self, sample: EmotionSample) -> str:
-        """What the source holds out stays held out; of the rest by the id alone, so that a clip never changes sides."""
+        """What the source holds out stays so; of the rest by the id alone, so that a clip never changes sides."""
         if sample.split and sample.split != "train":
             return re.sub(r"\W+", "_", sample.split)  # the Hub's names of splits, and files, have no others
         return "validation" if share(sample.id) < self.recipe.validation else "train"
