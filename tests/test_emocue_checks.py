@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from emocue_clips import make_clips
 
+from xemogpt.cli import main
 from xemogpt.data.emocue.answers import CueList, Merged, UnusableAnswer, parse_answer
 from xemogpt.data.emocue.checks import GateLimits, gate, gate_caption, polarity, valence, verify
 from xemogpt.data.emocue.prompts import PROMPTS, slot
@@ -211,6 +213,11 @@ RECIPE = {
         ("executor", {"kind": "cloud"}, "none of local, slurm, ray"),
         ("budget", {"euro": 3}, "none of requests, tokens, usd"),
         ("input", {"reader": "manifest"}, "needs reader and root"),
+        ("budget", {"usd": "1e2"}, "budget: usd: '1e2' is no number"),
+        ("executor", "local", "executor: 'local' is no dict"),
+        ("endpoints.m.in_flight", "8", "in_flight: '8' is no int"),
+        ("endpoints.m.temperature", True, "temperature: True is no float"),
+        ("endpoints", ["m"], "endpoints: is no mapping"),
     ],
 )
 def test_a_bad_recipe_says_what_is_wrong(key: str, value: Any, message: str, tmp_path: Path) -> None:
@@ -255,3 +262,15 @@ def test_the_review_has_every_label_and_as_many_clips_as_asked() -> None:
     assert sorted(row["label"] for row in chosen) == [f"rare {number}" for number in range(4)] + ["sad"] * 6
     assert review_sample(rows[::-1], 10) == chosen
     assert len(review_sample(rows, 200)) == 99
+
+
+def test_settings_of_the_command_are_of_the_recipes_kinds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips = make_clips(tmp_path / "clips", 3)
+    (tmp_path / "r.yaml").write_text(json.dumps(RECIPE | {"out": str(tmp_path / "built")}))
+    command = ["build-emocue", "--recipe", str(tmp_path / "r.yaml"), "--plan", "--set", f"input.root={clips}", "--set"]
+    for setting in ("budget.usd=0.5", "endpoints.m.temperature=0.7", "gate={overlap: 0.3}", "clips_per_task=2"):
+        assert main([*command, setting]) == 0
+    assert "3 clips in 2 tasks" in capsys.readouterr().out
+    for setting, message in (("budget.usd", "--set 'budget.usd' is not"), ("frames=[", "'[' is no YAML")):
+        assert main([*command, setting]) == 2
+        assert message in capsys.readouterr().err

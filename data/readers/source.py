@@ -197,7 +197,7 @@ class Source:
         """Whether a path stays in the root when symbolic links are followed; listed where it does not."""
         if self.links or path.resolve().is_relative_to(self.root.resolve()):
             return True
-        self.note("outside the root", id, f"{path} leads to {path.resolve()}; links=true follows it")
+        self.note("outside the root", id, f"{path} leads to {path.resolve()}; --links (links=True) follows it")
         return False
 
     def sample(self, id: str, media: dict[str, str] | None, **fields: Any) -> Iterator[EmotionSample]:
