@@ -79,7 +79,9 @@ def said_of_broken(recipe: Path) -> str:
     try:
         probe(json.loads(recipe.read_text())["input"]["root"] + "/broken.mp4")
     except ValueError as error:
-        return str(error)
+        return str(error).replace(
+            f"{recipe.parents[1]}/clips/", ""
+        )  # a published file names no folder of this machine
     raise AssertionError
 
 
@@ -403,3 +405,23 @@ def test_what_the_source_holds_out_stays_held_out(tmp_path: Path) -> None:
         "_video_aligned": ["c0001"],
     }
     assert set(table["test"]["split"]) == {"test"}
+
+
+def test_a_mended_file_is_looked_at_again_and_a_link_keeps_its_name(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    clips = make_clips(tmp_path / "clips", 2)
+    (clips / "c0000.wav").rename(tmp_path / "away.wav")
+    (clips / "c0000.wav").write_text("half a download")
+    with serving(ScriptedServer()) as server:
+        recipe = write_recipe(tmp_path / "recipe.yaml", clips, server.url, validation=0)
+        recipe.write_text(recipe.read_text().replace('"reader"', '"links": true, "reader"'))
+        run(recipe)
+        (reject,) = built(recipe, "rejects.jsonl")
+        assert reject["id"] == "c0000"
+        assert str(tmp_path) not in reject["detail"]
+        (clips / "c0000.wav").unlink()
+        (clips / "c0000.wav").symlink_to(tmp_path / "away.wav")
+        run(recipe)
+    assert built(recipe, "rejects.jsonl") == []
+    table = datasets.load_dataset(str(tmp_path / "built" / "dataset"), cache_dir=str(tmp_path / "cache"))["train"]
+    assert table["audio"] == ["c0000.wav", "c0001.wav"]

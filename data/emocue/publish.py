@@ -70,6 +70,8 @@ class Publish(PipelineStep):
         folders = [folder for _, folder in self.plan.folders]
         rows = [row for path in sorted(folders[-1].glob("shard-*.jsonl")) for row in read_rows(path)]
         rejects = [row for each in folders for path in sorted(each.glob("rejects-*.jsonl")) for row in read_rows(path)]
+        here = os.path.abspath(self.recipe.input["root"]) + os.sep  # of this machine, and nobody's concern elsewhere
+        rejects = [row | {"detail": row["detail"].replace(here, "")} if "detail" in row else row for row in rejects]
         ends = Counter(row["id"] for row in (*rows, *rejects))
         if len(ends) != self.plan.clips or set(ends.values()) - {1}:
             raise ValueError(
@@ -79,7 +81,7 @@ class Publish(PipelineStep):
         return sorted(rows, key=lambda row: row["id"]), sorted(rejects, key=lambda row: row["id"])
 
     def _tables(self, rows: list[Row], folder: Path) -> dict[str, int]:
-        root = Path(self.recipe.input["root"]).resolve()
+        root = Path(os.path.abspath(self.recipe.input["root"]))
         by_split: dict[str, list[EmotionSample]] = defaultdict(list)
         for row in rows:
             sample = to_sample(row, root)
@@ -157,8 +159,8 @@ def to_sample(row: Row, root: Path | None = None) -> EmotionSample:
     media: dict[str, Any] = {}
     for kind in ("video", "audio"):
         path = getattr(sample, kind)
-        if path and root and Path(path).resolve().is_relative_to(root):
-            media[kind] = Path(path).resolve().relative_to(root).as_posix()
+        if path and root and Path(path).is_relative_to(root):  # also of a link that leads elsewhere
+            media[kind] = Path(path).relative_to(root).as_posix()
     text = {"en": row["merged"]["paragraph"]} if "merged" in row else {}
     fresh: dict[str, Any] = media | {"text": text, "caption": row.get("caption"), "cues": tuple(cues)}
     return dataclasses.replace(sample, **fresh)
