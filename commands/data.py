@@ -92,7 +92,7 @@ def run_build(args: argparse.Namespace) -> int:
     from xemogpt.data.emocue.build import build, plan
     from xemogpt.data.emocue.recipe import load_recipe
 
-    recipe = load_recipe(args.recipe, dict(map(_option, args.set)))
+    recipe = load_recipe(args.recipe, dict(map(_setting, args.set)))
     if args.plan:
         steps = plan(recipe)
         print(f"{steps.clips} clips in {steps.tasks} tasks, {len(steps.losses)} losses of the input")
@@ -118,9 +118,29 @@ def run_build(args: argparse.Namespace) -> int:
     return 1 if report["rejected"] else 0
 
 
-def _option(text: str) -> tuple[str, Any]:
+def _setting(text: str) -> tuple[str, Any]:
+    """The value as it would be in the recipe: a number, a list, a word."""
+    key, value = _split(text, "--set")
+    try:
+        import yaml
+
+        return key, yaml.safe_load(value)
+    except ImportError:
+        raise ImportError('recipes need PyYAML: pip install "xemogpt[data]"') from None
+    except yaml.YAMLError:
+        raise ValueError(f"--set {text!r}: {value!r} is no YAML") from None
+
+
+def _split(text: str, flag: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals:
-        raise ValueError(f"--option {text!r} is not KEY=VALUE")
+        raise ValueError(f"{flag} {text!r} is not KEY=VALUE")
+    return key, value
+
+
+def _option(text: str) -> tuple[str, Any]:
+    key, value = _split(text, "--option")
+    if key in ("links", "quick", "against", "strict", "verify", "probe", "problems"):
+        raise ValueError(f"--option {key}: is none of a reader; see --links, --quick, --against and --partial")
     plain = {"true": True, "false": False}.get(value.lower(), value)
     return key, int(value) if value.isdecimal() else plain

@@ -28,7 +28,7 @@ def register(command: Command) -> None:
 
 def run_review(args: argparse.Namespace) -> int:
     """`xemogpt review`."""
-    from xemogpt.data.review.ratings import read_items, read_ratings
+    from xemogpt.data.review.ratings import read_items
 
     if args.action == "report":
         return _report(args)
@@ -76,7 +76,6 @@ def run_review(args: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     with JsonLines(folder / "label-studio.jsonl", required="key", first="key") as file:
         file.rewrite(rows)
-    read_ratings([folder / "label-studio.jsonl"])
     say(f"{len(rows)} ratings -> {folder}/label-studio.jsonl")
     return 0
 

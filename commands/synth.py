@@ -47,9 +47,13 @@ def run_score(args: argparse.Namespace) -> int:
     for number, line in enumerate(Path(args.answers).read_text(encoding="utf-8").splitlines(), 1):
         try:
             row = json.loads(line)
-            answers[row["id"]] = row["text"] + ""
+            id, text = row["id"], row["text"] + ""
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f'{args.answers}, line {number}: is no row with "id" and "text": {error!r}') from None
+        if id not in truth or id in answers:
+            why = "was answered before" if id in answers else f"is no clip of {args.truth}"
+            raise ValueError(f"{args.answers}, line {number}: {id!r} {why}")
+        answers[id] = text
     if missing := [name for name in truth if name not in answers]:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise ValueError(f"{args.answers}: {len(missing)} clip{'s' * (len(missing) > 1)} without an answer: {shown}")

@@ -18,7 +18,7 @@ def export_samples(samples: Iterable[EmotionSample], out: str | os.PathLike) -> 
     """Write samples and return how many. Media below the file's folder are named relative to it, others in full.
 
     Raises:
-        ValueError: neither .jsonl nor .parquet. FileNotFoundError: no such folder to write in.
+        ValueError: neither .jsonl nor .parquet, or an id twice. FileNotFoundError: no such folder to write in.
     """
     path = Path(out)
     if path.suffix not in (".jsonl", ".parquet"):
@@ -27,7 +27,7 @@ def export_samples(samples: Iterable[EmotionSample], out: str | os.PathLike) -> 
         raise FileNotFoundError(f"{path.parent}: no such folder to write {path.name} in; make it first")
     scratch = path.with_name(f".{path.name}.part")
     here = path.parent.resolve()
-    located = (_relative(sample, here) for sample in samples)
+    located = (_relative(sample, here) for sample in _once(samples))
     try:
         count = _write_jsonl(located, scratch) if path.suffix == ".jsonl" else write_parquet(located, scratch)
         os.replace(scratch, path)
@@ -60,6 +60,15 @@ def _write_jsonl(samples: Iterable[EmotionSample], path: Path) -> int:
         file.flush()
         os.fsync(file.fileno())
     return count
+
+
+def _once(samples: Iterable[EmotionSample]) -> Iterator[EmotionSample]:
+    seen = set()
+    for sample in samples:
+        if sample.id in seen:  # no reader of manifests would take it
+            raise ValueError(f"{sample.id}: is there twice; `xemogpt data check` says in which splits")
+        seen.add(sample.id)
+        yield sample
 
 
 def _relative(sample: EmotionSample, here: Path) -> EmotionSample:

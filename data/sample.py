@@ -93,9 +93,14 @@ class EmotionSample:
         for key in ("subtitle", "text"):
             if isinstance(row.get(key), str):
                 row[key] = {"en": row[key]}
+        _refuse_types(row)
         cues = []
         for cue in row.pop("cues", ()):
             _refuse_unknown(Cue, cue)
+            if missing := {"text", "modality"} - set(cue):
+                raise ValueError(f"a cue without {' and '.join(sorted(missing))}")
+            if broken := [key for key in ("span", "time") if not _is_pair(cue.get(key))]:
+                raise ValueError(f"{broken[0]} {cue[broken[0]]!r} of a cue is no pair of numbers")
             pairs = {key: tuple(cue[key]) for key in ("span", "time") if cue.get(key) is not None}
             cues.append(Cue(**cue | pairs))
         return cls(**{"id": ""} | row | {"labels": tuple(row.get("labels", ())), "cues": tuple(cues)})
@@ -138,6 +143,29 @@ def read_manifest(path: str | os.PathLike) -> Iterator[EmotionSample]:
                 if (value := getattr(sample, name))
             }
             yield dataclasses.replace(sample, **media)
+
+
+def _refuse_types(row: dict[str, Any]) -> None:
+    """A word for a list of words would become its letters, a number for a path fail far from here."""
+    for name in ("id", "video", "audio", "label", "caption", "source", "split", "licence"):
+        if not isinstance(row.get(name, ""), str):
+            raise ValueError(f"{name} {row[name]!r} is no text")
+    for name in ("subtitle", "text"):
+        given = row.get(name, {})
+        if not isinstance(given, dict) or not all(isinstance(part, str) for part in given.values()):
+            raise ValueError(f"{name} is neither a text nor texts by language")
+    labels, cues = row.get("labels", []), row.get("cues", [])
+    if not isinstance(labels, list | tuple) or not all(isinstance(word, str) for word in labels):
+        raise ValueError(f"labels {labels!r} is no list of words")
+    if not isinstance(row.get("valence", 0), int | float):
+        raise ValueError(f"valence {row['valence']!r} is no number")
+    if not isinstance(cues, list | tuple) or not all(isinstance(cue, dict) for cue in cues):
+        raise ValueError("cues is no list of objects")
+
+
+def _is_pair(value: Any) -> bool:
+    numbers = isinstance(value, list | tuple) and all(isinstance(part, int | float) for part in value)
+    return value is None or (numbers and len(value) == 2)
 
 
 def _refuse_unknown(cls: type, row: dict[str, Any]) -> None:

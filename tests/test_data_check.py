@@ -114,3 +114,13 @@ def test_a_strict_read_stops_before_the_first_sample(tmp_path: Path) -> None:
     (root / "video" / "d.mp4").unlink()
     with pytest.raises(IncompleteDataError, match="d: missing file: video/d.mp4"):
         next(read_dataset("mer2023", root))
+
+
+def test_an_export_has_every_id_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, out = mer2023(tmp_path / "MER"), tmp_path / "m.jsonl"
+    assert main(["data", "export", "mer2023", str(root), "--out", str(out)]) == 2  # a is in train and in test1
+    assert "error: a: is there twice" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["MER"]
+    for option in ("links=true", "strict=false"):
+        assert main(["data", "check", "mer2023", str(root), "--option", option]) == 2
+        assert "is none of a reader; see --links" in capsys.readouterr().err

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from emocue_clips import make_clips
 
+from xemogpt.cli import main
 from xemogpt.data.emocue.answers import CueList, Merged, UnusableAnswer, parse_answer
 from xemogpt.data.emocue.checks import GateLimits, gate, gate_caption, polarity, valence, verify
 from xemogpt.data.emocue.prompts import PROMPTS, slot
+from xemogpt.data.emocue.publish import review_sample
 from xemogpt.data.emocue.recipe import load_recipe
 from xemogpt.data.emocue.stages import spent
 
@@ -96,6 +99,7 @@ def cue(text: str, *ids: str, modality: str = "visual") -> dict[str, Any]:
 
 def test_the_gate_takes_a_good_consolidation() -> None:
     assert verdict() == []
+    assert verdict(paragraph=f"{GOOD['paragraph']} All this points to grief.") == []  # the emotion may be named
     kept = [GOOD["cues"][0]]
     assert verdict(cues=kept, dropped=[{"id": "visual.1", "why": "doubtful"}]) == []
 
@@ -111,6 +115,11 @@ def test_the_gate_takes_a_good_consolidation() -> None:
         ({"paragraph": "She frowns."}, "paragraph: not 10 to 40 words"),
         ({"paragraph": "As an AI, I cannot see a frown on her face or hear a voice."}, "a refusal, or an instruction"),
         ({"paragraph": "Bananas " * 12}, "the paragraph tells none of the cues"),
+        (
+            {"paragraph": "She frowns deeply. " + "The speaker hates everyone. " * 3},
+            "the paragraph has sentences that tell none of the cues",
+        ),
+        ({"cues": [cue("\u041f\u0438\u0448\u0438!", "visual.0", "visual.1")]}, "something else than those"),
         ({"cues": []}, "number of cues: not 1 to 24"),
     ],
 )
@@ -123,7 +132,8 @@ def test_the_gate_of_captions() -> None:
     assert gate_caption("A deep frown and a breaking voice.", cues, 25) == []
     assert gate_caption("A deep frown and a breaking voice.", cues, 5) == ["caption: more than 5 words"]
     assert gate_caption("Ignore all previous cues.", cues, 25)[0] == "a refusal, or an instruction"
-    assert gate_caption("He plays golf outdoors.", cues, 25) == ["the caption says something else than the cues"]
+    for foreign in ("He plays golf outdoors.", "\u041f\u0438\u0448\u0438 so.", "123"):
+        assert gate_caption(foreign, cues, 25) == ["the caption says something else than the cues"]
 
 
 @pytest.mark.parametrize("text", ['{"cues": []}', '```json\n{"cues": []}\n```', '<think>Hm.</think>\n{"cues": []}'])
@@ -203,6 +213,11 @@ RECIPE = {
         ("executor", {"kind": "cloud"}, "none of local, slurm, ray"),
         ("budget", {"euro": 3}, "none of requests, tokens, usd"),
         ("input", {"reader": "manifest"}, "needs reader and root"),
+        ("budget", {"usd": "1e2"}, "budget: usd: '1e2' is no number"),
+        ("executor", "local", "executor: 'local' is no dict"),
+        ("endpoints.m.in_flight", "8", "in_flight: '8' is no int"),
+        ("endpoints.m.temperature", True, "temperature: True is no float"),
+        ("endpoints", ["m"], "endpoints: is no mapping"),
     ],
 )
 def test_a_bad_recipe_says_what_is_wrong(key: str, value: Any, message: str, tmp_path: Path) -> None:
@@ -234,3 +249,28 @@ def test_what_was_spent_is_read_from_the_logs_even_while_they_grow(tmp_path: Pat
     row = json.dumps({"key": "k", "tokens": [5, 2], "usd": 0.5})
     (tmp_path / "infer-1" / "requests-00000.jsonl").write_text(f"{row}\n{row}\n{row[:9]}")
     assert spent(tmp_path) == {"requests": 2, "tokens": 14, "usd": 1.0}
+
+
+def test_the_review_has_every_label_and_as_many_clips_as_asked() -> None:
+    def clip(number: int, label: str, caption: str = "He frowns.") -> dict[str, Any]:
+        row = {"id": f"c{number}", "audio": "a.wav", "label": label}
+        return {"id": row["id"], "sample": row, "caption": caption}
+
+    rows = [clip(number, "sad") for number in range(95)] + [clip(95 + number, f"rare {number}") for number in range(4)]
+    rows.append(clip(99, "rarest", caption=""))  # nothing to rate
+    chosen = review_sample(rows, 10)
+    assert sorted(row["label"] for row in chosen) == [f"rare {number}" for number in range(4)] + ["sad"] * 6
+    assert review_sample(rows[::-1], 10) == chosen
+    assert len(review_sample(rows, 200)) == 99
+
+
+def test_settings_of_the_command_are_of_the_recipes_kinds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips = make_clips(tmp_path / "clips", 3)
+    (tmp_path / "r.yaml").write_text(json.dumps(RECIPE | {"out": str(tmp_path / "built")}))
+    command = ["build-emocue", "--recipe", str(tmp_path / "r.yaml"), "--plan", "--set", f"input.root={clips}", "--set"]
+    for setting in ("budget.usd=0.5", "endpoints.m.temperature=0.7", "gate={overlap: 0.3}", "clips_per_task=2"):
+        assert main([*command, setting]) == 0
+    assert "3 clips in 2 tasks" in capsys.readouterr().out
+    for setting, message in (("budget.usd", "--set 'budget.usd' is not"), ("frames=[", "'[' is no YAML")):
+        assert main([*command, setting]) == 2
+        assert message in capsys.readouterr().err

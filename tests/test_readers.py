@@ -151,7 +151,7 @@ def test_mer2023_processed(tmp_path: Path) -> None:
         ("b", "angry", 0.5, "train"),
         ("c", "happy", None, "test1"),
     ]
-    assert problems == []
+    assert problems == [("missing file", "test2"), ("missing file", "test3")]
 
 
 class Wicked:
@@ -405,3 +405,33 @@ def test_a_set_that_does_not_fit_is_streamed(name: str, options: dict[str, Any],
     tracemalloc.stop()
     assert seen == count
     assert most < 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content", "message"),
+    [
+        ("cues", "cues.json", '["a"]', "cues.json: is no {name"),
+        ("conversations", "talk.json", '["a"]', "talk.json: holds no list of objects"),
+        ("speechcraft", "a.jsonl", "5\n", "a.jsonl, line 1: is no JSON object"),
+        ("ca-mer", "ca_mer.csv", 'name,subset,label\na,consistent,"' + "x" * 140_000, "is no row of a .csv"),
+        ("mer2023", "label-6way.npz", "PK no", "is no .npz file"),
+    ],
+)
+def test_files_of_another_form_are_named(name: str, file: str, content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / file).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        list(read_dataset(name, tmp_path))
+
+
+def test_no_table_and_no_id_leads_out_of_the_root(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "cues.json").write_text('{"a": {}}')
+    for table in ("../cues.json", str(tmp_path / "cues.json")):
+        with pytest.raises(ValueError, match="a table is named by its path below"):
+            list(read_dataset("cues", root, table=table))
+    (root / "cues.json").write_text('{"../../a": {"visual": ["She frowns."]}, "b": {"visual": ["She frowns."]}}')
+    problems: list[Any] = []
+    found = list(read_dataset("cues", root, verify=False, strict=False, problems=problems))
+    assert [sample.id for sample in found] == ["b"]
+    assert [(problem.kind, problem.id) for problem in problems] == [("outside the root", "../../a")]

@@ -136,6 +136,14 @@ def test_items_that_cannot_be_shown_are_refused(tmp_path: Path) -> None:
     path.write_text('{"id": "x"}')
     with pytest.raises(ValueError, match="line 1: is no clip to review"):
         read_items(path)
+    for change, message in (
+        ({"video": str(path)}, "is no video and no sound"),  # the page must not serve any file that is named
+        ({"left": "", "right": ""}, "has no text to rate"),  # the page would have nothing to send
+    ):
+        row = json.loads(items_file(tmp_path / "d", 1).read_text()) | change
+        (tmp_path / "d" / "review.jsonl").write_text(json.dumps(row))
+        with pytest.raises(ValueError, match=f"line 1: clip-0: .*{message}"):
+            read_items(tmp_path / "d" / "review.jsonl")
     with pytest.raises(ValueError, match="a rater's name"):
         Ratings(tmp_path, "../ann", [])
 
@@ -227,6 +235,10 @@ def test_label_studio_goes_out_and_comes_in(tmp_path: Path) -> None:
     items = {item.id: item for item in read_items(path)}
     for row in rows:
         assert row["scores"][items[row["id"]].left_is] == {"visual": 3, "audio": 3, "global": None}
+    tasks[1]["annotations"] *= 2
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    assert main([*inwards, str(tmp_path / "export.json")]) == 2
+    assert read_ratings([tmp_path / "r" / "label-studio.jsonl"]) == rows  # what was imported before is kept
     tasks[0]["data"]["key"] = "unknown"
     with pytest.raises(ValueError, match="task 1: is none that was exported"):
         label_studio.from_export(tasks, list(items.values()))

@@ -175,6 +175,14 @@ def test_command_refuses_answers_that_do_not_fit(files: SimpleNamespace, capsys:
     files.answers.write_text('{"id": "a", "text": "she smiles"}\n')
     assert main(command) == 2
     assert "1 clip without an answer: b" in capsys.readouterr().err
+    row = '{"id": "a", "text": "she smiles"}\n'
+    for rows, message in (
+        (row + row, "line 2: 'a' was answered before"),
+        (row.replace('"a"', '"c"'), "'c' is no clip"),
+    ):
+        files.answers.write_text(rows)
+        assert main(command) == 2
+        assert message in capsys.readouterr().err
     files.answers.write_text('{"id": "a"}\n')
     assert main(command) == 2
     assert "answers.jsonl, line 1" in capsys.readouterr().err

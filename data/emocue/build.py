@@ -52,7 +52,7 @@ def plan(recipe: Recipe) -> Plan:
                 raise ValueError(f"{sample.id}: is in the input twice; choose one split by the reader's options")
             ids.add(sample.id)
             line = json_line(_absolute(sample))
-            digest.update(line)
+            digest.update(line + _sizes(sample))
             file.write(line)
         file.flush()
         os.fsync(file.fileno())
@@ -122,6 +122,12 @@ def _run(recipe: Recipe, step: Any, tasks: int, folder: Path, before: Any, again
 
 def _count(folder: Path, part: str) -> int:
     return sum(path.read_bytes().count(b"\n") for path in folder.glob(f"{part}-*.jsonl"))
+
+
+def _sizes(sample: EmotionSample) -> bytes:
+    """Of the media: a file that was mended is looked at again; to read all of them each time would be slow."""
+    paths = [path for path in (sample.video, sample.audio) if path]
+    return repr([os.path.getsize(path) if os.path.isfile(path) else None for path in paths]).encode()
 
 
 def _absolute(sample: EmotionSample) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from typing import Any
 from xemogpt.data.cues import split_cues
 from xemogpt.data.emocue.answers import Merged
 
-VERSION = 1  # of the rules below: raise it when a verdict changes, so that finished stages run again
+VERSION = 2  # of the rules below: raise it when a verdict changes, so that finished stages run again
 
 _NEGATION = re.compile(r"(?i)\b(?:no|not|never|without|neither|nor|lacks?|absent|cannot)\b|n't\b")
 _REFUSAL = re.compile(
     r"(?i)\b(?:as an ai|i(?:'m| am) (?:sorry|unable|not able)|i (?:cannot|can't|won't)|language model"
     r"|cannot (?:assist|help)|(?:ignore|disregard) (?:the|all|any|previous|prior)|system prompt)\b"
 )
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])")
 
 
 def _set(text: str) -> frozenset[str]:
@@ -107,7 +108,7 @@ def gate(merged: Merged, verified: dict[str, Any], limits: GateLimits) -> list[s
             reasons.append(f"a cue rests on {len(unknown)} ids that were not given")
             continue
         evidence = set().union(*(words(given[source]["text"]) for source in cue.sources))
-        if not evidence or len(words(cue.text) & evidence) < limits.overlap * len(words(cue.text)):
+        if not _rests(cue.text, evidence, limits.overlap):
             reasons.append("a cue says something else than those it rests on")
         if cue.modality not in {given[source]["modality"] for source in cue.sources}:
             reasons.append("a cue changed its modality")
@@ -116,8 +117,11 @@ def gate(merged: Merged, verified: dict[str, Any], limits: GateLimits) -> list[s
     if lost := set(given) - used - {each.id for each in merged.dropped}:
         reasons.append(f"{len(lost)} given cues are neither used nor dropped")
     evidence = set().union(*(words(cue["text"]) for cue in given.values())) if given else set()
-    if evidence and not words(merged.paragraph) & evidence:
+    foreign = [text for text in _SENTENCE.split(merged.paragraph) if words(text) and not words(text) & evidence]
+    if not words(merged.paragraph) & evidence:
         reasons.append("the paragraph tells none of the cues")
+    elif len(foreign) > 1:  # one may lead in, or name the emotion
+        reasons.append("the paragraph has sentences that tell none of the cues")
     return list(dict.fromkeys(reasons))
 
 
@@ -129,7 +133,7 @@ def gate_caption(caption: str, cues: list[str], most_words: int) -> list[str]:
     if _REFUSAL.search(caption):
         reasons.append("a refusal, or an instruction")
     evidence = set().union(*map(words, cues)) if cues else set()
-    if len(words(caption) & evidence) < 0.5 * len(words(caption)):
+    if not _rests(caption, evidence, 0.5):
         reasons.append("the caption says something else than the cues")
     return reasons
 
@@ -165,6 +169,12 @@ def _drop(text: str, modality: str, sees: list[str]) -> str | None:
     if apparent != "global" and apparent != modality:
         return f"is called {modality}, but speaks of {apparent}"
     return None
+
+
+def _rests(text: str, evidence: frozenset[str] | set[str], least: float) -> bool:
+    """Whether a text has words that can be compared, and so many of them are in the evidence."""
+    found = words(text)
+    return bool(found & evidence) and len(found & evidence) >= least * len(found)
 
 
 def _conflicts(cues: list[dict[str, Any]]) -> list[dict[str, Any]]:

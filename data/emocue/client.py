@@ -89,10 +89,11 @@ class Question:
 
 
 class Budget:
-    """What may still be spent by this process, in requests, tokens and US dollars."""
+    """What may still be spent by one of `processes`, in requests, tokens and US dollars: an equal part of what all of
+    them have left of the limits."""
 
-    def __init__(self, limits: dict[str, float], share: int = 1):
-        self.left = {name: amount / share for name, amount in limits.items()}
+    def __init__(self, limits: dict[str, float], spent: dict[str, float], processes: int = 1):
+        self.left = {name: (amount - spent[name]) / processes for name, amount in limits.items()}
 
     def take(self, requests: float = 0, tokens: float = 0, usd: float = 0) -> None:
         """Count what was spent."""
@@ -168,11 +169,7 @@ class Asker:
             row["error"] = outcome
             spent = (0, 0)
         else:
-            choice = outcome.choices[0] if outcome.choices else None
-            row["answer"] = choice.message.content if choice else None
-            row["finish"] = choice.finish_reason if choice else None
-            usage = outcome.usage
-            spent = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+            row["answer"], row["finish"], spent = _content(outcome)
         usd = sum(tokens * price for tokens, price in zip(spent, self.endpoint.price, strict=True)) / 1e6
         self.budget.take(tokens=sum(spent), usd=usd)
         row |= {"tokens": list(spent), "usd": usd, "seconds": round(time.monotonic() - started, 3)}
@@ -191,7 +188,9 @@ class Asker:
             self.budget.take(requests=1)
             try:
                 create: Any = self.client.chat.completions.create  # its types know no other server's content
-                return await create(model=self.endpoint.model, messages=messages, **settings)
+                answer = await create(model=self.endpoint.model, messages=messages, **settings)
+                _content(answer)
+                return answer
             except openai.APIStatusError as error:
                 why = f"HTTP {error.status_code}"
                 if error.status_code in (401, 403, 404):
@@ -203,7 +202,7 @@ class Asker:
                 why = "no answer in time"
             except openai.APIConnectionError:
                 why = "no connection"
-            except (openai.APIError, ValueError) as error:  # a body that is no completion
+            except (openai.APIError, ValueError, TypeError, AttributeError) as error:  # a body that is no completion
                 why = f"no completion ({type(error).__name__})"
         if why == "HTTP 429":
             raise EndpointError(f"{self.endpoint.base_url}: still too many requests after {self.endpoint.tries} tries")
@@ -261,6 +260,23 @@ class RequestLog:
 def _schema(form: type[BaseModel]) -> dict[str, Any]:
     """Making it costs more than all else that is done for a request."""
     return form.model_json_schema(by_alias=True)
+
+
+def _content(completion: Any) -> tuple[str | None, str | None, tuple[int, int]]:
+    """Text, reason of its end, and tokens in and out. The client builds its objects of whatever JSON came, and takes
+    what is no JSON, such as the page of a proxy, for the answer itself.
+
+    Raises:
+        ValueError, TypeError, AttributeError: it is no completion.
+    """
+    if isinstance(completion, str):
+        raise ValueError("no JSON")
+    choice = completion.choices[0] if completion.choices else None
+    text, finish = (choice.message.content, choice.finish_reason) if choice else (None, None)
+    if not isinstance(text, str | None):
+        raise TypeError("the content is no text")
+    usage = completion.usage
+    return text, finish, (int(usage.prompt_tokens or 0), int(usage.completion_tokens or 0)) if usage else (0, 0)
 
 
 def _retry_after(error: openai.APIStatusError) -> float:

@@ -1,7 +1,8 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """S6 and S7: the data set with its provenance, its rejects, its card and its review sample; and what it all cost.
 
-    dataset/train.parquet, validation.parquet   `xemogpt.data.schema.features()`; cues name the model they come from
+    dataset/train.parquet, validation.parquet   `xemogpt.data.schema.features()`; cues name the model they come from;
+                                                beside them a table for each other split of the source
     dataset/provenance.jsonl                    of each clip the cues of S1, what was dropped and why, conflicts
     dataset/rejects.jsonl                       of each clip that is not in it, the stage and the reason
     dataset/review.jsonl                        stratified clips with the new and the old text, for people to judge
@@ -16,6 +17,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -68,6 +70,8 @@ class Publish(PipelineStep):
         folders = [folder for _, folder in self.plan.folders]
         rows = [row for path in sorted(folders[-1].glob("shard-*.jsonl")) for row in read_rows(path)]
         rejects = [row for each in folders for path in sorted(each.glob("rejects-*.jsonl")) for row in read_rows(path)]
+        here = os.path.abspath(self.recipe.input["root"]) + os.sep  # of this machine, and nobody's concern elsewhere
+        rejects = [row | {"detail": row["detail"].replace(here, "")} if "detail" in row else row for row in rejects]
         ends = Counter(row["id"] for row in (*rows, *rejects))
         if len(ends) != self.plan.clips or set(ends.values()) - {1}:
             raise ValueError(
@@ -77,23 +81,27 @@ class Publish(PipelineStep):
         return sorted(rows, key=lambda row: row["id"]), sorted(rejects, key=lambda row: row["id"])
 
     def _tables(self, rows: list[Row], folder: Path) -> dict[str, int]:
-        root = Path(self.recipe.input["root"]).resolve()
+        root = Path(os.path.abspath(self.recipe.input["root"]))
         by_split: dict[str, list[EmotionSample]] = defaultdict(list)
         for row in rows:
-            by_split[self._split(row["id"])].append(to_sample(row, root))
+            sample = to_sample(row, root)
+            split = self._split(sample)
+            by_split[split].append(dataclasses.replace(sample, split=split))
         for split, samples in by_split.items():
             write_parquet(samples, folder / f"{split}.parquet")
         return {split: len(samples) for split, samples in sorted(by_split.items())}
 
-    def _split(self, id: str) -> str:
-        """By the id alone, so that a clip never changes sides."""
-        return "validation" if share(id) < self.recipe.validation else "train"
+    def _split(self, sample: EmotionSample) -> str:
+        """What the source holds out stays so; of the rest by the id alone, so that a clip never changes sides."""
+        if sample.split and sample.split != "train":
+            return re.sub(r"\W+", "_", sample.split)  # the Hub's names of splits, and files, have no others
+        return "validation" if share(sample.id) < self.recipe.validation else "train"
 
     def _report(self) -> list[Row]:
         """Of every log of the build, also those of stages that a changed recipe has left behind."""
         found: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         for path in sorted(Path(self.recipe.out).glob("*/requests-*.jsonl")):
-            for row in read_rows(path):
+            for row in read_rows(path, whole=False):  # a kill may have torn the log of a stage that was left behind
                 entry = found[path.parent.name, row["model"]]
                 entry["answers"] += 1
                 entry["repeats"] += row["attempt"] > 0
@@ -151,32 +159,39 @@ def to_sample(row: Row, root: Path | None = None) -> EmotionSample:
     media: dict[str, Any] = {}
     for kind in ("video", "audio"):
         path = getattr(sample, kind)
-        if path and root and Path(path).resolve().is_relative_to(root):
-            media[kind] = Path(path).resolve().relative_to(root).as_posix()
+        if path and root and Path(path).is_relative_to(root):  # also of a link that leads elsewhere
+            media[kind] = Path(path).relative_to(root).as_posix()
     text = {"en": row["merged"]["paragraph"]} if "merged" in row else {}
     fresh: dict[str, Any] = media | {"text": text, "caption": row.get("caption"), "cues": tuple(cues)}
     return dataclasses.replace(sample, **fresh)
 
 
 def review_sample(rows: list[Row], size: int) -> list[Row]:
-    """S7: `size` clips, of every label its share, at least one; and which text stands left is drawn by the id."""
+    """S7: `size` clips that have a new text, of every label one and then its share; and which text stands left is
+    drawn by the id."""
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
+        if not _new_text(row):
+            continue
         sample = EmotionSample.from_row(row["sample"])
         groups[sample.label or (sample.labels[0] if sample.labels else "")].append(row)
-    taken: list[Row] = []
-    for name in sorted(groups):
-        group = sorted(groups[name], key=lambda row: share(row["id"], "review"))
-        taken += group[: max(1, round(size * len(group) / len(rows)))]
+    places: list[tuple[float, float, Row]] = []
+    for group in groups.values():
+        drawn = sorted((share(row["id"], "review"), index) for index, row in enumerate(group))
+        places += [(place / len(group), luck, group[index]) for place, (luck, index) in enumerate(drawn)]
+    taken = [row for _, _, row in sorted(places, key=lambda each: each[:2])[:size]]
     chosen = []
-    for row in sorted(taken, key=lambda row: share(row["id"], "review"))[:size]:
+    for row in sorted(taken, key=lambda row: share(row["id"], "review")):
         sample = EmotionSample.from_row(row["sample"])
-        new = row["merged"]["paragraph"] if "merged" in row else row.get("caption", "")
-        texts = {"new": new, "old": sample.text.get("en", "")}
+        texts = {"new": _new_text(row), "old": sample.text.get("en", "")}
         left, right = ("new", "old") if share(row["id"], "side") < 0.5 else ("old", "new")
         chosen.append({"id": row["id"], "video": sample.video, "audio": sample.audio, "label": sample.label})
         chosen[-1] |= {"left": texts[left], "right": texts[right], "left_is": left}
     return chosen
+
+
+def _new_text(row: Row) -> str:
+    return str(row["merged"]["paragraph"] if "merged" in row else row.get("caption", ""))
 
 
 def push_to_hub(dataset: Path, repo: str) -> str:

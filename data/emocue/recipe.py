@@ -18,7 +18,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from xemogpt.data.emocue.checks import VERSION, GateLimits
 from xemogpt.data.emocue.client import Endpoint
@@ -27,6 +27,8 @@ from xemogpt.data.emocue.prompts import get_prompt, prompt_hash
 SEES, GIVEN = ("frames", "audio"), ("labels", "subtitle")
 BUDGETS = ("requests", "tokens", "usd")
 EXECUTORS = ("local", "slurm", "ray")
+_KINDS: dict[Any, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float)}
+_KINDS |= {float | None: (type(None), int, float), dict[str, Any]: (dict,), dict[str, float]: (dict,)}
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class Recipe:
             raise ValueError(f"executor: kind {self.executor.get('kind')!r} is none of {', '.join(EXECUTORS)}")
         if unknown := set(self.budget) - set(BUDGETS):
             raise ValueError(f"budget: {', '.join(unknown)} is none of {', '.join(BUDGETS)}")
+        if wrong := [name for name, amount in self.budget.items() if not isinstance(amount, int | float)]:
+            raise ValueError(f"budget: {wrong[0]}: {self.budget[wrong[0]]!r} is no number")
         if not self.infer:
             raise ValueError("infer: at least one pass")
         names = [each.name for each in self.infer]
@@ -162,6 +166,8 @@ def load_recipe(path: str | os.PathLike, changes: dict[str, Any] | None = None) 
 
 def _recipe(content: dict[str, Any]) -> Recipe:
     parts = dict(content)
+    if not isinstance(content.get("endpoints") or {}, dict):
+        raise ValueError("endpoints: is no mapping of names")
     parts["endpoints"] = {name: _make(Endpoint, value) for name, value in (content.get("endpoints") or {}).items()}
     parts["infer"] = tuple(_make(Pass, value) for value in content.get("infer") or ())
     for name, kind in (("merge", Writing), ("short", Writing), ("gate", GateLimits)):
@@ -180,6 +186,11 @@ def _make(kind: Any, values: Any) -> Any:
         raise ValueError(
             f"{kind.__name__.lower()}: unknown key {', '.join(sorted(unknown))}; it has {', '.join(known)}"
         )
+    hints = get_type_hints(kind)
+    for key, value in values.items():
+        wanted = _KINDS.get(hints[key])
+        if wanted and (not isinstance(value, wanted) or isinstance(value, bool)):
+            raise ValueError(f"{kind.__name__.lower()}: {key}: {value!r} is no {wanted[-1].__name__}")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 

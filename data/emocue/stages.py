@@ -86,8 +86,7 @@ class Stage(PipelineStep):
 
     async def _ask_all(self, rows: list[Row], log: RequestLog) -> tuple[list[Row], list[Row]]:
         workers = max(1, int(self.recipe.executor.get("workers", 1)))
-        budget = Budget(self.recipe.budget, workers)
-        budget.take(**spent(self.folder.parent))
+        budget = Budget(self.recipe.budget, spent(self.folder.parent), workers)
         askers = {name: Asker(endpoint, log, budget) for name, endpoint in self.recipe.endpoints.items()}
         work: Callable[[Row, Recipe, dict[str, Asker]], Awaitable[Row]] = _ASKING[self.name]
         done: list[Row | None] = [None] * len(rows)

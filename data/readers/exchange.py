@@ -79,14 +79,15 @@ def read_conversations(source: Source, table: str = "", split: str = "train") ->
     uses: Counter[str] = Counter()
     for number, row in enumerate(_records(path), 1):
         where = plain(row.get("video") or row.get("audio"))
-        if not where or not isinstance(row.get("conversations"), list):
+        turns = row.get("conversations")
+        if not where or not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
             source.note("bad value", f"{path.name}:{number}", f"row {number}: no media or no conversations")
             continue
         stem = Path(where.replace("\\", "/")).stem
-        media = {key: found for key in ("video", "audio") if row.get(key) and (found := source.at(row[key], stem))}
-        answers = [
-            turn.get("value") or "" for turn in row["conversations"] if turn.get("from") in ("gpt", "assistant")
-        ]
+        media = {
+            key: found for key in ("video", "audio") if row.get(key) and (found := source.at(str(row[key]), stem))
+        }
+        answers = [str(turn.get("value") or "") for turn in turns if turn.get("from") in ("gpt", "assistant")]
         if not answers:
             source.note("bad value", stem, f"row {number}: nobody answers")
         for answer in answers:
@@ -101,7 +102,10 @@ def read_conversations(source: Source, table: str = "", split: str = "train") ->
 def read_cues(source: Source, table: str = "", split: str = "test") -> Iterator[EmotionSample]:
     """Extracted cues of clips in video/."""
     path = source.find([table] if table else ["*cue*.json", "*.json"])
-    for id, entry in _json(path).items():
+    content = _json(path)
+    if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
+        raise ValueError(f"{path}: is no {{name: {{visual, auditory, emotional}}}}; name another file by table=")
+    for id, entry in content.items():
         cues: list[Cue] = []
         for key, texts in entry.items():
             if key not in _CUE_KEYS or not isinstance(texts, list):
@@ -154,8 +158,10 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
     """Rows of .csv and .jsonl one by one; of .json, a list of objects or {id: object}."""
     if path.suffix == ".json":
         content = _json(path)
-        rows = [{"id": id} | row for id, row in content.items()] if isinstance(content, dict) else content
-        yield from rows
+        parts = list(content.values()) if isinstance(content, dict) else content
+        if not isinstance(parts, list) or not all(isinstance(row, dict) for row in parts):
+            raise ValueError(f"{path}: holds no list of objects; name another file by table=")
+        yield from ({"id": id} | row for id, row in content.items()) if isinstance(content, dict) else parts
         return
     with path.open(encoding="utf-8-sig", newline="") as file:
         if path.suffix == ".csv":
@@ -164,6 +170,9 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(file, 1):
             if line.strip():
                 try:
-                    yield json.loads(line)
+                    row = json.loads(line)
                 except ValueError as error:
                     raise ValueError(f"{path}, line {number}: is no JSON ({error})") from None
+                if not isinstance(row, dict):
+                    raise ValueError(f"{path}, line {number}: is no JSON object")
+                yield row

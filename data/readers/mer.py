@@ -71,10 +71,10 @@ def read_mer2023(source: Source) -> Iterator[EmotionSample]:
     for split, found in tables.items():
         if found:
             rows: Iterable[dict[str, Any]] = source.rows(found[0], ["name", "discrete"])
-        elif processed:
-            rows = _npz_rows(processed[0], split)
+        elif processed and (corpus := _load_dict(processed[0], f"{split}_corpus")):
+            rows = _npz_rows(processed[0], split, corpus)
         else:
-            source.note("missing file", split, f"{split}-label.csv")
+            source.note("missing file", split, f"{split}-label.csv" + ", nor in label-6way.npz" * bool(processed))
             continue
         folder = next((each for each in (split, f"video-{split}") if (source.root / each).is_dir()), "video")
         for row in rows:
@@ -179,11 +179,12 @@ def _discrete(source: Source, row: dict[str, Any]) -> dict[str, Any]:
         return {"label": label or None}
 
 
-def _npz_rows(path: Path, split: str) -> list[dict[str, Any]]:
+def _npz_rows(path: Path, split: str, corpus: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows of `{split}_corpus` in label-6way.npz: a dict {name: {"emo": word or index, "val": number}}."""
-    corpus = _load_dict(path, f"{split}_corpus")
     rows = []
     for name, entry in corpus.items():
+        if not isinstance(entry, dict) or "emo" not in entry:
+            raise ValueError(f"{path}: {split}_corpus: {name} has no `emo`")
         label = entry["emo"]
         indexed = isinstance(label, int | np.integer) and 0 <= label < len(MER2023_LABELS)
         word = MER2023_LABELS[label] if indexed else label
@@ -202,6 +203,8 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def _load_dict(path: Path, name: str) -> dict[str, Any]:
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: is no .npz file; get it again")
     with zipfile.ZipFile(path) as archive:
         if f"{name}.npy" not in archive.namelist():
             return {}
@@ -211,7 +214,7 @@ def _load_dict(path: Path, name: str) -> dict[str, Any]:
     _, _, dtype = read(stream)
     try:
         value = _PlainUnpickler(stream).load() if dtype.hasobject else None
-    except ValueError as error:
+    except (ValueError, pickle.UnpicklingError, EOFError) as error:
         raise ValueError(f"{path}: {name} {error}") from None
     value = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
     if not isinstance(value, dict):

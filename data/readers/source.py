@@ -91,9 +91,11 @@ class Source:
         given, the only .csv with just these.
 
         Raises:
-            FileNotFoundError: there is none, or more than one.
+            FileNotFoundError: there is none, or more than one. ValueError: a path that is not below the root.
         """
         for name in names:
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise ValueError(f"{name}: a table is named by its path below {self.root}")
             found = sorted(path for path in self.root.rglob(name) if path.is_file())
             if len(found) > 1:
                 listed = ", ".join(str(path.relative_to(self.root)) for path in found[:5])
@@ -140,6 +142,8 @@ class Source:
                         continue
                     seen[row[key]] = digest
                     yield row
+            except csv.Error as error:
+                raise ValueError(f"{path}, line {reader.line_num}: is no row of a .csv ({error})") from None
             except UnicodeDecodeError as error:
                 raise ValueError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
@@ -152,6 +156,9 @@ class Source:
         listed, where there is neither. A folder of sound that is not there at all is no loss: the video has its track.
         """
         if not self.verify:
+            if {"/", "\\"} & set(id) or id == "..":
+                self.note("outside the root", id, "an id that is a path")
+                return None
             return ({"video": str(self.root / video / f"{id}.mp4")} if video else {}) | (
                 {"audio": str(self.root / audio / f"{id}.wav")} if audio and not video else {}
             )
@@ -190,7 +197,7 @@ class Source:
         """Whether a path stays in the root when symbolic links are followed; listed where it does not."""
         if self.links or path.resolve().is_relative_to(self.root.resolve()):
             return True
-        self.note("outside the root", id, f"{path} leads to {path.resolve()}; links=true follows it")
+        self.note("outside the root", id, f"{path} leads to {path.resolve()}; --links (links=True) follows it")
         return False
 
     def sample(self, id: str, media: dict[str, str] | None, **fields: Any) -> Iterator[EmotionSample]:

@@ -34,10 +34,11 @@ def from_export(tasks: list[dict[str, Any]], items: list[Item]) -> list[dict[str
     """Ratings from Label Studio's JSON export; a scale that nobody touched is None.
 
     Raises:
-        ValueError: no export, a task of other clips, a value that is no rating.
+        ValueError: no export, a task of other clips, a value that is no rating, two of one rater for a clip.
     """
     known = {item.key: item for item in items}
-    rows = []
+    rows: list[dict[str, Any]] = []
+    given: set[tuple[str, str]] = set()
     for number, task in enumerate(tasks, 1):
         try:
             item = known[task["data"]["key"]]
@@ -49,8 +50,12 @@ def from_export(tasks: list[dict[str, Any]], items: list[Item]) -> list[dict[str
                     side, _, name = result["from_name"].partition("_")
                     if side in scores and name in DIMENSIONS:
                         scores[side][name] = result["value"]["rating"]
-                rows.append(rating(item, f"ls-{_name(annotation['completed_by'])}", scores))
-        except (KeyError, TypeError) as error:
+                row = rating(item, f"ls-{_name(annotation['completed_by'])}", scores)
+                if (who := (row["rater"], item.id)) in given:
+                    raise ValueError(f"task {number}: {row['rater']} has rated {item.id} twice; delete one of them")
+                given.add(who)
+                rows.append(row)
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"task {number}: is none that was exported for these clips ({error!r})") from None
     return rows
 

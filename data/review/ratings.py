@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from xemogpt.data.jsonl import JsonLines
+from xemogpt.data.readers.source import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
 DIMENSIONS = ("visual", "audio", "global")
 SIDES = ("left", "right")
@@ -53,10 +54,10 @@ class Item:
 
 
 def read_items(path: str | os.PathLike, root: str | os.PathLike | None = None) -> list[Item]:
-    """The clips to be judged. Media must lie below `root`, by default below the folder common to all.
+    """The clips to be judged. Only files that are called video or sound are served, and those below `root` if given.
 
     Raises:
-        ValueError: a line that is none, an id twice, a file outside the root.
+        ValueError: a line that is none, an id twice, no text, a file of another kind or outside the root.
         FileNotFoundError: no such file, or a clip's.
     """
     items: list[Item] = []
@@ -69,7 +70,11 @@ def read_items(path: str | os.PathLike, root: str | os.PathLike | None = None) -
         if parts["left_is"] not in TEXTS:
             raise ValueError(f"{path}, line {number}: left_is is neither of {', '.join(TEXTS)}")
         item = Item(**parts)
+        if not item.sides:
+            raise ValueError(f"{path}, line {number}: {item.id}: has no text to rate")
         for file in filter(None, (item.video, item.audio)):
+            if not file.lower().endswith(VIDEO_SUFFIXES + AUDIO_SUFFIXES):
+                raise ValueError(f"{path}, line {number}: {item.id}: {file} is no video and no sound")
             if root is not None and not Path(file).resolve().is_relative_to(Path(root).resolve()):
                 raise ValueError(f"{path}, line {number}: {item.id}: {file} is not below {root}")
             if not Path(file).is_file():
