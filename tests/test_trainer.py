@@ -88,6 +88,18 @@ def test_resumed_run_is_the_run(tmp_path: Path, strategy: str, kept: int) -> Non
         assert torch.equal(again.model.state_dict()[name], value)
 
 
+@pytest.mark.parametrize("steps", [4, 6])  # within an epoch, and at its end
+def test_finished_run_makes_no_further_step(tmp_path: Path, steps: int) -> None:
+    settings = {"max_steps": steps, "lr_scheduler_type": "constant", "save_steps": 2}
+    whole, again = trainer(tmp_path, **settings), trainer(tmp_path, **settings)
+    whole.train()
+    again.train(last_whole_checkpoint(tmp_path))
+    assert again.state.global_step == steps
+    assert losses(again) == losses(whole)
+    assert all(torch.equal(again.model.state_dict()[name], value) for name, value in whole.model.state_dict().items())
+    assert last_whole_checkpoint(tmp_path) == str(tmp_path / f"checkpoint-{steps}")
+
+
 def test_order_follows_from_seed_and_epoch() -> None:
     def order(seed: int, epoch: int, lengths: list[int] | None = None) -> list[int]:
         sampler = EpochSampler(100, seed, lengths, batch=4)
@@ -163,6 +175,7 @@ def test_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(NotFiniteError, match=r"row13.*lower learning_rate") as caught:
         trainer(tmp_path, bad=13, logging_steps=50, save_steps=1).train()
     assert len(caught.value.ids) == 4
+    assert not trainer(tmp_path).args.logging_nan_inf_filter  # it would hide such losses, at the cost of a wait a step
     steps = sorted(int(path.name.rpartition("-")[2]) for path in tmp_path.glob("checkpoint-*"))
     assert steps == list(range(1, caught.value.step))
     for path in tmp_path.glob("checkpoint-*/model.safetensors"):
