@@ -141,9 +141,10 @@ def load(arguments: Arguments) -> tuple[Any, Any, list[str]]:
 
 
 def model_folder(name: str) -> str:
-    """What transformers loads by a recipe's `model`."""
+    """What transformers loads by a recipe's `model`: an id, or a folder's full path, by which an adapter names it."""
     if name != "tiny":
-        return os.path.expanduser(name)
+        folder = os.path.expanduser(name)
+        return os.path.abspath(folder) if os.path.isdir(folder) else folder
     from xemogpt.hub.tiny import tiny_path
 
     return str(tiny_path())
