@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from transformers import Trainer, TrainingArguments
 
+from xemogpt.train.alignment_start import planned_steps
 from xemogpt.train.checkpoints import damage, last_whole_checkpoint
 from xemogpt.train.mixture import EpochSampler
 from xemogpt.train.trainer import CheckedTrainer, NotFiniteError
@@ -98,6 +99,13 @@ def test_finished_run_makes_no_further_step(tmp_path: Path, steps: int) -> None:
     assert losses(again) == losses(whole)
     assert all(torch.equal(again.model.state_dict()[name], value) for name, value in whole.model.state_dict().items())
     assert last_whole_checkpoint(tmp_path) == str(tmp_path / f"checkpoint-{steps}")
+
+
+@pytest.mark.parametrize("settings", [{}, {"gradient_accumulation_steps": 4}, {"dataloader_drop_last": True}])
+def test_planned_steps_are_the_trainers(tmp_path: Path, settings: dict[str, Any]) -> None:
+    run = trainer(tmp_path, max_steps=-1, num_train_epochs=1.5, save_strategy="no", **settings)
+    run.train()
+    assert planned_steps(23, run.args) == run.state.global_step
 
 
 def test_order_follows_from_seed_and_epoch() -> None:
