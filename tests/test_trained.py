@@ -131,6 +131,23 @@ def test_what_does_not_fit_is_named_and_changes_nothing(
     assert model.config.untrained_parts
 
 
+def test_bridges_reach_a_bfloat16_model_unrounded(place: Path) -> None:
+    arguments = settings(place, model_dtype="bfloat16")
+    model, _, heads = stage3_sft.load(arguments)
+    adapted = stage3_sft.adapt(model, arguments, heads).base_model.model.model
+    for media in TEXTS:
+        for part in (f"{media}_bridge", f"{media}_cue_head"):
+            learnt = {
+                name.removeprefix(f"{part}."): value
+                for name, value in load_file(place / media / "model.safetensors").items()
+                if name.startswith(f"{part}.")
+            }
+            found = getattr(adapted, part).modules_to_save["default"].state_dict()
+            assert learnt.keys() == found.keys()
+            assert all(torch.equal(found[name], value) for name, value in learnt.items())
+    assert adapted.vision_tower.dtype == torch.bfloat16
+
+
 def test_adapter_names_its_model_for_good(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     arguments = settings(place)

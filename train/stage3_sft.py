@@ -129,6 +129,8 @@ def load(arguments: Arguments) -> tuple[Any, Any, list[str]]:
         if folder is None:
             continue
         size = getattr(model.config, f"{media}_text_size")
+        for part in (f"{media}_bridge", f"{media}_cue_head"):  # what was learnt in float32 is not rounded here
+            getattr(model.model, part).float()
         install_bridge(model, folder, media)
         if getattr(model.config, f"{media}_text_size") == size:
             heads.append(f"{media}_cue_head")
