@@ -148,6 +148,20 @@ def test_bridges_reach_a_bfloat16_model_unrounded(place: Path) -> None:
     assert adapted.vision_tower.dtype == torch.bfloat16
 
 
+def test_bfloat16_model_is_trained_under_autocast(place: Path, tmp_path: Path) -> None:
+    """As the recipe of the full size has it: frozen weights in bfloat16, trained ones in float32."""
+    arguments = settings(place, model_dtype="bfloat16")
+    stage3_sft.main(arguments, config(tmp_path / "out", max_steps=2, bf16=True))
+    history = json.loads((tmp_path / "out/trainer_state.json").read_text())["log_history"]
+    assert all(entry["loss"] > 0 for entry in history if "loss" in entry)
+    saved = load_file(tmp_path / "out/adapter_model.safetensors")
+    assert {value.dtype for name, value in saved.items() if "_bridge" in name or "lora_" in name} == {torch.float32}
+    merged = XEmoGPTForConditionalGeneration.from_pretrained(merge(tmp_path / "out", tmp_path / "merged"))
+    learnt = load_file(place / "video/model.safetensors")["video_bridge.position_embedding"]
+    moved = merged.model.video_bridge.position_embedding.float()
+    assert not torch.equal(moved, learnt) and torch.allclose(moved, learnt, atol=0.05)
+
+
 def test_adapter_names_its_model_for_good(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     arguments = settings(place)
