@@ -86,7 +86,7 @@ def describe(model: str | os.PathLike | None = None) -> Description:
         model=name,
         parts=list(parts.values()),
         tokens_per_clip=config.num_frames,
-        tokens_per_second=_audio_rate(config.audio_config),
+        tokens_per_second=_audio_rate(config.audio_config) / config.audio_pooling,
         untrained_parts=list(config.untrained_parts),
         has_weights=bool(tensors),
     )
@@ -124,5 +124,5 @@ def _planned(config: Any) -> Iterator[tuple[str, list[int], str]]:
 
 
 def _audio_rate(config: Any) -> float:
-    """Audio tokens per second: 16 kHz over the strides of a waveform tower; 100 mel frames over Whisper's two."""
+    """Audio steps per second: 16 kHz over the strides of a waveform tower; 100 mel frames over Whisper's two."""
     return 100 / 2 if config.model_type == "whisper" else 16000 / prod(config.conv_stride)

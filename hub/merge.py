@@ -3,6 +3,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 
 def merge(adapter: str | os.PathLike, out: str | os.PathLike, model: str | os.PathLike | None = None) -> Path:
@@ -16,19 +17,14 @@ def merge(adapter: str | os.PathLike, out: str | os.PathLike, model: str | os.Pa
         FileNotFoundError: no adapter there, or its model is gone.
         ValueError: it is no adapter of this model.
     """
-    from peft import PeftConfig, PeftModel
+    from peft import PeftModel
     from transformers import AutoProcessor
 
     from xemogpt.hub.compose import empty_folder
     from xemogpt.hub.model_card import write_model_card
     from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
 
-    if not (Path(adapter) / "adapter_config.json").is_file():
-        raise FileNotFoundError(f"{adapter}: holds no adapter_config.json; give the output folder of stage 3")
-    config = PeftConfig.from_pretrained(adapter)
-    source = os.fspath(model) if model is not None else config.base_model_name_or_path
-    if model is None and os.path.isabs(source or "") and not os.path.isdir(source):
-        raise FileNotFoundError(f"{adapter}: was trained on {source}, which is gone; name the model with --model")
+    config, source = adapter_of(adapter, model)
     base = XEmoGPTForConditionalGeneration.from_pretrained(source)
     dtype = base.dtype
     try:
@@ -43,3 +39,20 @@ def merge(adapter: str | os.PathLike, out: str | os.PathLike, model: str | os.Pa
     AutoProcessor.from_pretrained(source, trust_remote_code=True).save_pretrained(folder)
     write_model_card(merged, folder, "An adapter trained by this project's stage 3 was merged into it.")
     return folder
+
+
+def adapter_of(adapter: str | os.PathLike, model: str | os.PathLike | None = None) -> tuple[Any, str]:
+    """The `PeftConfig` of an adapter, and the folder or Hub id of its model: `model`, or the one that it names.
+
+    Raises:
+        FileNotFoundError: no adapter there, or its model is gone.
+    """
+    from peft import PeftConfig
+
+    if not (Path(adapter) / "adapter_config.json").is_file():
+        raise FileNotFoundError(f"{adapter}: holds no adapter_config.json; give the output folder of stage 3")
+    config = PeftConfig.from_pretrained(adapter)
+    source = os.fspath(model) if model is not None else config.base_model_name_or_path
+    if model is None and os.path.isabs(source or "") and not os.path.isdir(source):
+        raise FileNotFoundError(f"{adapter}: was trained on {source}, which is gone; name the model with --model")
+    return config, source

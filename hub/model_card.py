@@ -49,6 +49,7 @@ def write_model_card(model: Any, folder: Path, origin: str, title: str | None = 
     }
     sizes = part_sizes(model)
     rows = [f"| {PARTS[name]} | `{name}` | {size:,} |" for name, size in sizes.items()]
+    steps = "audio step" if config.audio_pooling == 1 else f"{config.audio_pooling} audio steps"
     untrained = ", ".join(f"`{name}`" for name in config.untrained_parts)
     warning = (
         f"\n**Untrained parts (random weights): {untrained}.** What this model writes is no evidence about a clip.\n"
@@ -67,7 +68,7 @@ An XEmoGPT model (arXiv 2602.05496): it explains the emotion in a clip from visu
 {chr(10).join(rows)}
 | **all** | | {sum(sizes.values()):,} |
 
-{config.num_frames} frames per clip and one token per audio step; towers: `{backbones["vision"].model_type}`,
+{config.num_frames} frames per clip and one token per {steps}; towers: `{backbones["vision"].model_type}`,
 `{backbones["audio"].model_type}`; LLM: `{backbones["text"].model_type}`. The code in this folder is under the Apache
 License 2.0; the weights are under the licences of the models they come from.
 

@@ -29,12 +29,12 @@ import torch
 from filelock import FileLock
 from tokenizers import pre_tokenizers
 from transformers import (
-    AutoConfig,
     AutoTokenizer,
     CLIPVisionConfig,
     CLIPVisionModel,
     GgufConfig,
     LlamaForCausalLM,
+    PreTrainedConfig,
     PreTrainedTokenizerBase,
     WhisperFeatureExtractor,
 )
@@ -204,7 +204,7 @@ def load_whisper_encoder(
 
 def _check_kind(source: str | os.PathLike, kind: str) -> None:
     """Refuses a folder or Hub id of another architecture before its weights are fetched."""
-    found = AutoConfig.from_pretrained(source).model_type
+    found = PreTrainedConfig.get_config_dict(source)[0].get("model_type")  # AutoConfig may ask for code to be trusted
     if found != kind:
         raise ValueError(f"{source} holds a model of type '{found}', not '{kind}'")
 
@@ -318,8 +318,10 @@ def assemble_tiny(
         FileExistsError: `out_dir` holds something else, which is left alone.
         OSError: the place cannot be written.
     """
-    if vision is not None and not (Path(vision) / FILE).is_file():
-        raise FileNotFoundError(f"{vision}: holds no {FILE}; give the output folder of stage 0")
+    if vision is not None:
+        if lacking := [name for name in (FILE, "config.json") if not (Path(vision) / name).is_file()]:
+            raise FileNotFoundError(f"{vision}: holds no {', '.join(lacking)}; give the output folder of stage 0")
+        _check_kind(vision, "clip_vision_model")  # of another model transformers makes a random tower, and only warns
     wanted = recipe(llm, audio, vision)
     folder = Path(out_dir).absolute() if out_dir is not None else home() / f"{NAME}-{wanted['fingerprint']}"
     if not force and _is_complete(folder, wanted):

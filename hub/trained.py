@@ -42,12 +42,16 @@ def pack(adapter: str | os.PathLike, out: str | os.PathLike, dtype: torch.dtype 
         FileNotFoundError: no adapter there, or its model is gone.
         ValueError: something between the parts is still untrained.
     """
-    from peft import PeftConfig, PeftModel
+    from peft import PeftModel
 
+    from xemogpt.hub.merge import adapter_of
     from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
 
-    described = PeftConfig.from_pretrained(adapter)
-    base = XEmoGPTForConditionalGeneration.from_pretrained(described.base_model_name_or_path, dtype=torch.float32)
+    described, source = adapter_of(adapter)
+    base = XEmoGPTForConditionalGeneration.from_pretrained(source, dtype=torch.float32)
+    trained = set(described.modules_to_save or ())
+    if untrained := [part for part in base.config.untrained_parts if part not in trained]:
+        raise ValueError(f"{adapter}: {', '.join(untrained)} of the model it belongs to are untrained")
     adapted = PeftModel.from_pretrained(base, adapter)
     model, config = adapted.base_model.model.model, base.config
     tensors: dict[str, torch.Tensor] = {}
@@ -62,9 +66,6 @@ def pack(adapter: str | os.PathLike, out: str | os.PathLike, dtype: torch.dtype 
         module = getattr(model, part)
         module = module.modules_to_save["default"] if hasattr(module, "modules_to_save") else module
         tensors |= {f"{part}.{name}": tensor for name, tensor in module.state_dict().items()}
-    trained = set(described.modules_to_save or ())
-    if untrained := [part for part in config.untrained_parts if part not in trained]:
-        raise ValueError(f"{adapter}: {', '.join(untrained)} of the model it belongs to are untrained")
     path = Path(out) / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     told = {"sizes": json.dumps({name: getattr(config, name) for name in SIZES})}
@@ -73,7 +74,7 @@ def pack(adapter: str | os.PathLike, out: str | os.PathLike, dtype: torch.dtype 
 
 
 def read_sizes(folder: str | os.PathLike) -> dict[str, int]:
-    """The fields of the configuration that a model must have to take the weights."""
+    """The fields of the configuration that a model must have to take the weights; `audio_pooling` shows in none."""
     with safe_open(Path(folder) / FILE, "pt") as file:
         return json.loads(file.metadata()["sizes"])
 
@@ -82,20 +83,34 @@ def apply(model: Any, folder: str | os.PathLike) -> None:
     """Puts the weights into an `XEmoGPTForConditionalGeneration`, in place; it has no untrained part afterwards.
 
     Raises:
-        ValueError: a weight is missing, unexpected or of another shape.
+        ValueError: the model is of another size, or a weight is missing, unexpected or of another shape; the model
+            is as it was.
     """
     inner: nn.Module = model.model
     with safe_open(Path(folder) / FILE, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-    try:
-        for part in WHOLE:
-            own = {name[len(part) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
-            getattr(inner, part).load_state_dict(own)
-    except RuntimeError as error:
-        raise ValueError(f"{folder}: does not fit this model: {' '.join(str(error).split())[:300]}") from None
+    every = inner.state_dict()
+    own = {name: tensor for name, tensor in every.items() if name.partition(".")[0] in WHOLE}
+    ranks = {name.removesuffix(".lora_A"): len(tensor) for name, tensor in tensors.items() if name.endswith(".lora_A")}
+    adapted = {name: every[f"{name}.weight"] for name in sorted(ranks) if f"{name}.weight" in every}
+    wanted = {name: [*tensor.shape] for name, tensor in own.items()}
+    for name, weight in adapted.items():
+        height, width = weight.shape
+        wanted |= {f"{name}.lora_A": [ranks[name], width], f"{name}.lora_B": [height, ranks[name]]}
+    given = {name: [*tensor.shape] for name, tensor in tensors.items()} | read_sizes(folder)
+    wanted |= {name: getattr(model.config, name) for name in SIZES}
+    problems = [f"missing {name}" for name in sorted(wanted.keys() - given.keys())]
+    problems += [f"unexpected {name}" for name in sorted(given.keys() - wanted.keys())]
+    problems += [
+        f"{name} is {given[name]}, not {size}" for name, size in wanted.items() if given.get(name, size) != size
+    ]
+    if problems:
+        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise ValueError(f"{folder}: does not fit this model: {'; '.join(problems[:5])}{more}")
     with torch.no_grad():
-        for name in sorted(name.removesuffix(".lora_A") for name in tensors if name.endswith(".lora_A")):
-            weight = inner.get_parameter(f"{name}.weight")
+        for name, target in own.items():
+            target.copy_(tensors[name])
+        for name, weight in adapted.items():
             change = tensors[f"{name}.lora_B"].float() @ tensors[f"{name}.lora_A"].float()
             weight.copy_(weight.float() + change)
     model.config.untrained_parts = []

@@ -5,26 +5,28 @@
 #
 #   pip install -c constraints.txt ".[demo,synth,train]" && sh scripts/train_tiny.sh
 #
-# CLIPS, WORKERS: size of the corpus (of 20 clips, 14 train), and processes that render it.
+# CLIPS, WORKERS: size of the corpus (of 20 clips, 14 train), and processes that render it. STEPS: of every stage, in
+# place of the recipe's; `CLIPS=20 STEPS=3` is a try of minutes, in a folder of its own.
 set -eu
+steps=${STEPS:+--set max_steps=$STEPS}
 recipes="$(dirname "$0")/../recipes/tiny"
 
 # Clips whose cues are known, with only the frames that the model samples.
 xemogpt synth --out corpus --clips "${CLIPS:-6000}" --seed 0 --size 128 --sampled --workers "${WORKERS:-2}"
 
 # The paper's tower has seen the world; ours sees rendered frames, and learns which cues they show.
-[ -f runs/tiny-stage0/eval_results.json ] || xemogpt train stage0 --config "$recipes/stage0.yaml"
+[ -f runs/tiny-stage0/eval_results.json ] || xemogpt train stage0 --config "$recipes/stage0.yaml" $steps
 xemogpt tiny --vision runs/tiny-stage0 --out runs/tiny-base
 
 # The bridges, each against the sentence encoder all-MiniLM-L6-v2, on features that are computed once.
 for stage in stage1 stage2; do
     [ -f "runs/tiny-$stage/eval_results.json" ] ||
-        xemogpt train "$stage" --config "$recipes/$stage.yaml" --set model=runs/tiny-base
+        xemogpt train "$stage" --config "$recipes/$stage.yaml" --set model=runs/tiny-base $steps
 done
 
 # The LLM with LoRA, bridges and projectors, gated by sample.
 [ -f runs/tiny-stage3/adapter_model.safetensors ] ||
-    xemogpt train stage3 --config "$recipes/stage3.yaml" --set model=runs/tiny-base
+    xemogpt train stage3 --config "$recipes/stage3.yaml" --set model=runs/tiny-base $steps
 
 # As a plain model folder, and as the small file of trained parts.
 [ -d runs/tiny-merged ] || xemogpt merge runs/tiny-stage3 --out runs/tiny-merged

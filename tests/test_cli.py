@@ -295,6 +295,8 @@ def test_info_of_a_bare_configuration_builds_no_weights(tmp_path: Path) -> None:
     assert sizes["vision_tower"] == 303_179_776
     assert sizes["language_model"] == 4_022_468_096  # Qwen3-4B, its tied head counted once
     assert "without weights" in str(paper)
+    XEmoGPTConfig(audio_pooling=8).save_pretrained(tmp_path / "pooled")
+    assert describe(tmp_path / "pooled").tokens_per_second == 50 / 8
 
 
 @pytest.mark.parametrize(("content", "message"), [("{}", "not an XEmoGPT"), ('{"model_type": "hubert"}', "'hubert'")])

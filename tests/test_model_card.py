@@ -49,9 +49,10 @@ def test_readme_is_the_full_size_models_card(root: Path) -> None:
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_card_of_a_composed_folder(tmp_path: Path, tied: bool) -> None:
-    folder = make_tiny_model(tmp_path / "my-model", tied=tied)
+    folder = make_tiny_model(tmp_path / "my-model", tied=tied, audio_pooling=1 if tied else 3)
     card = ModelCard((folder / "README.md").read_text(encoding="utf-8"))
     check_metadata(card)
+    assert f"one token per {'audio step' if tied else '3 audio steps'};" in card.text
     model = AutoModelForMultimodalLM.from_pretrained(folder, trust_remote_code=True)
     total = sum(parameter.numel() for parameter in model.parameters())
     assert counts(card.text)["all"] == total

@@ -53,12 +53,13 @@ def recipe(corpus: Path, out: Path, **settings: object) -> list[str]:
     return ["train", "stage0", "--config", str(path)]
 
 
-def test_tower_learns_and_is_taken_by_others(corpus: Path, tmp_path: Path) -> None:
+def test_tower_learns_and_is_taken_by_others(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(recipe(corpus, tmp_path / "whole")) == 0
     result = json.loads((tmp_path / "whole" / "eval_results.json").read_text())
     assert result["eval_mean_average_precision"] > 0.9  # four colours; by chance a quarter
     tower = CLIPVisionModel.from_pretrained(tmp_path / "whole")
     assert tower.config.image_size == 16
+    assert "Trained from random weights for 30 steps" in (tmp_path / "whole" / "README.md").read_text()
 
     stopped = tmp_path / "stopped"  # as a kill after the second checkpoint would leave it
     assert main(recipe(corpus, stopped, max_steps=30)) == 0
@@ -71,6 +72,10 @@ def test_tower_learns_and_is_taken_by_others(corpus: Path, tmp_path: Path) -> No
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     assert all(torch.equal(value, again[name]) for name, value in tower.state_dict().items())
 
+    capsys.readouterr()
+    assert main(recipe(corpus, stopped, frames_per_clip=2)) == 2
+    assert "is of another configuration (frames_per_clip 4, now 2)" in capsys.readouterr().err
+
 
 def test_levels_rise_and_fall_with_the_cue() -> None:
     cues = ({"type": "smile", "intensity": 0.8, "time": (1.0, 3.0)}, {"type": "other", "intensity": 1, "time": (0, 9)})
@@ -79,6 +84,8 @@ def test_levels_rise_and_fall_with_the_cue() -> None:
     assert levels[:, 1].tolist() == pytest.approx([0, 0, 0.4, 0.8, 0.2, 0])
     short = levels_at(({"type": "smile", "intensity": 1.0, "time": (1.0, 1.3)},), np.array([1.05, 1.15]), ["smile"])
     assert short[:, 0].tolist() == pytest.approx([0.5, 1.0])
+    twice = tuple({"type": "smile", "intensity": 1.0, "time": (start, start + 1)} for start in (1.0, 4.0))
+    assert levels_at(twice, np.array([1.5, 3.0, 4.5]), ["smile"])[:, 0].tolist() == [1.0, 0.0, 1.0]
 
 
 def test_changed_frames_stay_alike() -> None:
@@ -104,6 +111,12 @@ def test_what_is_refused(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "bare" / "truth.jsonl").write_text('{"id": "another", "cues": []}\n')
     with pytest.raises(ValueError, match=r"clip_000: has no row in truth\.jsonl"):
         read_clips([{"manifest": str(bare)}])
+    (tmp_path / "bare" / "truth.jsonl").write_text('{"id": "clip_000", "cues": []}\n')
+    assert main(recipe(corpus, tmp_path / "a", data=f"[{{manifest: {bare}}}]")) == 2
+    assert "no clip of data shows a visual cue" in capsys.readouterr().err
+    same = f"[{{manifest: {corpus / 'train' / 'manifest.jsonl'}}}]"
+    assert main(recipe(corpus, tmp_path / "a", eval_data=same)) == 2
+    assert "12 clips are in data and in eval_data, as clip_000" in capsys.readouterr().err
     assert main([*recipe(corpus, tmp_path / "b"), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "12 clips to train on, 4 to validate on, 4 types of cue" in said

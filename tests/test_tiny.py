@@ -186,6 +186,15 @@ def test_audio_of_another_kind_is_refused(llm_folder: Path) -> None:
 # ---- the vision tower
 
 
+def test_vision_of_another_kind_is_refused(llm_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="of type 'llama', not 'clip_vision_model'"):
+        tiny.assemble_tiny(tmp_path / "out", vision=llm_folder)
+    (tmp_path / "model.safetensors").touch()  # as a checkpoint of stage 0 holds it
+    with pytest.raises(FileNotFoundError, match=r"holds no config\.json; give the output folder of stage 0"):
+        tiny.assemble_tiny(tmp_path / "out", vision=tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
 def test_vision_tower_is_seeded_and_leaves_the_random_state() -> None:
     torch.manual_seed(123)
     before = torch.get_rng_state()

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from transformers import Trainer, TrainingArguments
 
+from xemogpt.train.alignment_start import planned_steps
 from xemogpt.train.checkpoints import damage, last_whole_checkpoint
 from xemogpt.train.mixture import EpochSampler
 from xemogpt.train.trainer import CheckedTrainer, NotFiniteError
@@ -86,6 +87,25 @@ def test_resumed_run_is_the_run(tmp_path: Path, strategy: str, kept: int) -> Non
     assert losses(again) == losses(whole)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(again.model.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("steps", [4, 6])  # within an epoch, and at its end
+def test_finished_run_makes_no_further_step(tmp_path: Path, steps: int) -> None:
+    settings = {"max_steps": steps, "lr_scheduler_type": "constant", "save_steps": 2}
+    whole, again = trainer(tmp_path, **settings), trainer(tmp_path, **settings)
+    whole.train()
+    again.train(last_whole_checkpoint(tmp_path))
+    assert again.state.global_step == steps
+    assert losses(again) == losses(whole)
+    assert all(torch.equal(again.model.state_dict()[name], value) for name, value in whole.model.state_dict().items())
+    assert last_whole_checkpoint(tmp_path) == str(tmp_path / f"checkpoint-{steps}")
+
+
+@pytest.mark.parametrize("settings", [{}, {"gradient_accumulation_steps": 4}, {"dataloader_drop_last": True}])
+def test_planned_steps_are_the_trainers(tmp_path: Path, settings: dict[str, Any]) -> None:
+    run = trainer(tmp_path, max_steps=-1, num_train_epochs=1.5, save_strategy="no", **settings)
+    run.train()
+    assert planned_steps(23, run.args) == run.state.global_step
 
 
 def test_order_follows_from_seed_and_epoch() -> None:
@@ -163,6 +183,7 @@ def test_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(NotFiniteError, match=r"row13.*lower learning_rate") as caught:
         trainer(tmp_path, bad=13, logging_steps=50, save_steps=1).train()
     assert len(caught.value.ids) == 4
+    assert not trainer(tmp_path).args.logging_nan_inf_filter  # it would hide such losses, at the cost of a wait a step
     steps = sorted(int(path.name.rpartition("-")[2]) for path in tmp_path.glob("checkpoint-*"))
     assert steps == list(range(1, caught.value.step))
     for path in tmp_path.glob("checkpoint-*/model.safetensors"):

@@ -3,6 +3,7 @@
 
 import importlib.util
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,15 @@ def _text_config(name: str, default: PreTrainedConfig) -> PreTrainedConfig:
     return getattr(found, "text_config", None) or found
 
 
+def planned_steps(rows: int, training: TrainingArguments) -> int:
+    """Optimizer steps of a run on `rows` examples, as the Trainer counts them."""
+    if training.max_steps > 0:
+        return training.max_steps
+    batch = training.train_batch_size * training.world_size
+    batches = rows // batch if training.dataloader_drop_last else math.ceil(rows / batch)
+    return math.ceil(training.num_train_epochs * max(1, math.ceil(batches / training.gradient_accumulation_steps)))
+
+
 def report(
     model: torch.nn.Module,
     encoder: XEmoGPTCueEncoder,
@@ -208,10 +218,5 @@ def report(
     lines.append(f"frozen: {frozen / 1e6:.2f} M values")
     lines.append(f"weights, gradients and optimizer states: {16 * count / 2**30:.2f} GiB a process")
     batch = training.train_batch_size * training.gradient_accumulation_steps * training.world_size
-    steps = (
-        training.max_steps
-        if training.max_steps > 0
-        else int(training.num_train_epochs * max(1, len(train.pairs) // batch))
-    )
-    lines.append(f"global batch {batch}, {steps} steps")
+    lines.append(f"global batch {batch}, {planned_steps(len(train.pairs), training)} steps")
     return "\n".join(lines) + "\n"

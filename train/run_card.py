@@ -24,6 +24,7 @@ SETTINGS = (
 
 IDLE = ("_runtime", "_per_second", "_num_tokens", "epoch")  # endings of measures that say nothing of the result
 KINDS = {  # what a stage leaves: library and task, as the Hub calls them
+    "stage 0": ("transformers", "image-feature-extraction"),
     "stage 1": ("transformers", "feature-extraction"),
     "stage 2": ("transformers", "feature-extraction"),
     "stage 3": ("peft", "video-text-to-text"),
@@ -47,6 +48,7 @@ def write_run_card(
     course = [losses[int(index * (len(losses) - 1) / 9)] for index in range(10)] if len(losses) > 10 else losses
     figures = {name: f"{value:.4g}" for name, value in metrics.items() if not name.endswith(IDLE)}
     base = own.get("model") or own.get("tower")
+    start = f"`{base}`" if base else "random weights"
     library, task = KINDS[stage]
     text = "\n".join(
         [
@@ -61,7 +63,7 @@ def write_run_card(
             "",
             f"# XEmoGPT, {stage}",
             "",
-            f"Trained from `{base}` for {state.global_step} steps ({state.epoch or 0:.2f} epochs of {rows} examples). "
+            f"Trained from {start} for {state.global_step} steps ({state.epoch or 0:.2f} epochs of {rows} examples). "
             "It names what a face and a voice show, not what a person feels; not for judging real people.",
             "",
             *_table("setting", {name: value for name, value in (own | settings).items() if value is not None}),

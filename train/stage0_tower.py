@@ -10,6 +10,7 @@ cue and frame, read off the raw class token, which is what VECB reads later. Nee
 as `xemogpt synth` writes it.
 """
 
+import dataclasses
 import json
 import os
 import sys
@@ -37,6 +38,7 @@ from xemogpt.media_xemogpt import load_video
 from xemogpt.towers_xemogpt import encode_frames
 from xemogpt.train.checkpoints import last_whole_checkpoint
 from xemogpt.train.mixture import read_mixture
+from xemogpt.train.run_card import write_run_card
 from xemogpt.train.trainer import CheckedTrainer
 from xemogpt.video_processing_xemogpt import XEmoGPTVideoProcessor
 
@@ -65,7 +67,11 @@ def main(arguments: Arguments, training: TrainingArguments, dry_run: bool = Fals
     sets = [read_clips(mixture) for mixture in (arguments.data, arguments.eval_data)]
     if not sets[0]:
         raise ValueError("data names no manifest: set data: [{manifest: PATH}]")
+    if both := sorted({clip.id for clip in sets[0]} & {clip.id for clip in sets[1]}):
+        raise ValueError(f"{len(both)} clips are in data and in eval_data, as {both[0]}: validate on others")
     types = sorted({cue["type"] for clip in sets[0] for cue in clip.cues})
+    if not types:
+        raise ValueError("no clip of data shows a visual cue: there is nothing to learn")
     processor = XEmoGPTVideoProcessor(
         size=arguments.vision.get("image_size", IMAGE_SIZE), crop_size=arguments.vision.get("image_size", IMAGE_SIZE)
     )
@@ -97,6 +103,7 @@ def main(arguments: Arguments, training: TrainingArguments, dry_run: bool = Fals
         data_collator=collate,
         compute_metrics=average_precision,
         declared=("*",),
+        settings=dataclasses.asdict(arguments),
     )
     trainer.add_callback(ClipEpoch())
     trainer.train(resume_from_checkpoint=training.resume_from_checkpoint or last_whole_checkpoint(training.output_dir))
@@ -105,7 +112,8 @@ def main(arguments: Arguments, training: TrainingArguments, dry_run: bool = Fals
         model.tower.cpu().float().save_pretrained(training.output_dir)
         processor.save_pretrained(training.output_dir)
         trainer.state.save_to_json(os.path.join(training.output_dir, "trainer_state.json"))
-        if metrics:
+        write_run_card(Path(training.output_dir), "stage 0", arguments, training, trainer.state, metrics, len(train))
+        if metrics:  # last: it tells scripts/train_tiny.sh that the stage is done
             trainer.save_metrics("eval", metrics, combined=False)
 
 
@@ -147,7 +155,8 @@ def levels_at(cues: tuple[dict[str, Any], ...], seconds: np.ndarray, types: list
             begin, end = cue["time"]
             ramp = min(RAMP, (end - begin) / 3)
             share = np.clip(np.minimum(seconds - begin, end - seconds) / max(ramp, 1e-6), 0, 1)
-            levels[:, types.index(cue["type"])] = torch.from_numpy(share * cue["intensity"])
+            level = levels[:, types.index(cue["type"])]
+            level.copy_(torch.maximum(level, torch.from_numpy(share * cue["intensity"])))  # a cue may come twice
     return levels.clamp(0, 1)
 
 

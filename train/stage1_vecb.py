@@ -27,6 +27,8 @@ class Arguments(AlignmentArguments):
 
 def main(arguments: Arguments, training: TrainingArguments, dry_run: bool = False) -> None:
     """Trains VECB and its head on frozen towers; the result is a `XEmoGPTVideoCueEncoder` folder."""
+    if min(arguments.temporal_weight, arguments.reconstruction_weight) < 0:
+        raise ValueError("temporal_weight and reconstruction_weight must be 0 or more: they weigh losses")
     run(
         arguments,
         training,

@@ -129,6 +129,8 @@ def load(arguments: Arguments) -> tuple[Any, Any, list[str]]:
         if folder is None:
             continue
         size = getattr(model.config, f"{media}_text_size")
+        for part in (f"{media}_bridge", f"{media}_cue_head"):  # what was learnt in float32 is not rounded here
+            getattr(model.model, part).float()
         install_bridge(model, folder, media)
         if getattr(model.config, f"{media}_text_size") == size:
             heads.append(f"{media}_cue_head")
@@ -141,9 +143,10 @@ def load(arguments: Arguments) -> tuple[Any, Any, list[str]]:
 
 
 def model_folder(name: str) -> str:
-    """What transformers loads by a recipe's `model`."""
+    """What transformers loads by a recipe's `model`: an id, or a folder's full path, by which an adapter names it."""
     if name != "tiny":
-        return os.path.expanduser(name)
+        folder = os.path.expanduser(name)
+        return os.path.abspath(folder) if os.path.isdir(folder) else folder
     from xemogpt.hub.tiny import tiny_path
 
     return str(tiny_path())

@@ -72,7 +72,8 @@ class CheckedTrainer:
     * Checkpoints are sealed (`xemogpt.train.checkpoints`); what a failed save leaves is removed, earlier ones stay.
     * `settings`: of the stage. They and the Trainer's own that decide the course of a run are kept in the seal; a
       checkpoint of another configuration is not resumed.
-    * The order of an epoch follows from seed and epoch alone, so that a resumed run sees what it would have seen.
+    * The order of an epoch follows from seed and epoch alone, so that a resumed run sees what it would have seen. One
+      that was killed at its last checkpoint makes no further step.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class CheckedTrainer:
         trainer: Any = self
         own = {name: getattr(trainer.args, name) for name in DECISIVE if hasattr(trainer.args, name)}
         self.configuration = own | (settings or {})
+        trainer.args.logging_nan_inf_filter = False  # would wait for the device in every step; see `check_losses`
         if declared is not None:
             trainer.add_callback(OnlyDeclaredMoves(declared, trainer.model))
         for callback in (PrinterCallback, ProgressCallback):  # they write to stdout
@@ -101,6 +103,13 @@ class CheckedTrainer:
             refuse_other_configuration(resume_from_checkpoint, self.configuration)
             logger.info("going on from %s", resume_from_checkpoint)
         return super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """As the Trainer's, which makes a step before it looks whether a resumed run is at its end already."""
+        if self.state.global_step >= self.state.max_steps:  # type: ignore[attr-defined]
+            self.control.should_training_stop = True  # type: ignore[attr-defined]
+            return
+        super()._run_epoch(*args, **kwargs)  # type: ignore[misc]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """Random order, or groups of like length where the dataset has a column of lengths."""
