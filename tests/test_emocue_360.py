@@ -246,6 +246,14 @@ def test_corners_of_the_authors_code() -> None:
     assert nothing["visual"] == {"precision": None, "recall": None, "f1": None, "n": 0}
 
 
+def test_the_baseline_is_that_of_all_references() -> None:
+    """Also of those that are not scored, because their prediction is missing."""
+    truth = {"a": {"visual": ["face smile"]}, "b": {"visual": ["face brow"]}}
+    result = quick({"a": truth["a"]}, truth, rescale=True)
+    assert result["baseline"]["visual"] == pytest.approx(0.5)
+    assert result["visual"]["n"] == 1
+
+
 def test_negative_cosines() -> None:
     opposite = {"up": [1.0, 0.0], "down": [-1.0, 0.0]}
     said, truth = ({"visual": [cue], "global": [cue]} for cue in ("up", "down"))
@@ -308,6 +316,8 @@ def test_signature_changes_with_every_flag() -> None:
         ({"predictions": {"a": {}}, "references": [{}]}, "one of each"),
         ({"predictions": {"a": {}}, "references": {"a": {}}, "ids": ["a"]}, "dicts bring their ids"),
         ({"predictions": [], "references": []}, "no references"),
+        ({"predictions": "she smiles", "references": "she grins!"}, "predictions must be a list .*, not str"),
+        ({"predictions": [{}], "references": 3}, "references must be a list .*, not int"),
         ({"predictions": [{}], "references": [None]}, "reference '0' is None"),
         ({"predictions": [3], "references": [{}], "ids": ["clip_7"]}, "prediction 'clip_7': must be a text"),
         ({"predictions": [{"vocal": []}], "references": [{}]}, "unknown key 'vocal'"),
