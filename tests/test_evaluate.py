@@ -343,6 +343,12 @@ def test_compare_refuses_what_cannot_be_compared(tmp_path: Path) -> None:
     a = read_result(tmp_path / "a.json")
     with pytest.raises(ValueError, match="cannot be compared"):
         compare(a, a | {"benchmark": "other"})
+    with pytest.raises(ValueError, match="versions None and 2 of t"):
+        compare(a, a | {"task_version": 2})
+    other = {**TRUTH, "b": Record("b", "something else")}
+    write_result(tmp_path / "other.json", score(TRUTH, other, Task(("cider",))), about)
+    with pytest.raises(ValueError, match="1 samples were scored against other references in each: b;"):
+        compare(a, read_result(tmp_path / "other.json"))
     with pytest.raises(ValueError, match="cider was computed differently"):
         compare(a, a | {"signatures": {"cider": "else"}})
     (tmp_path / "a.samples.jsonl").unlink()
