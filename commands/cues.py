@@ -3,6 +3,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def run_agreement(args: argparse.Namespace) -> int:
     from xemogpt.eval.emocue_360.rules import VARIANTS
     from xemogpt.eval.emocue_360.templates import TEMPLATES
     from xemogpt.eval.extraction import agreement
-    from xemogpt.eval.score import provenance
+    from xemogpt.eval.score import provenance, shown_command
 
     texts = [_texts(path, args.column) for path in (args.predictions, args.references)]
     if args.limit is not None:
@@ -79,11 +80,18 @@ def run_agreement(args: argparse.Namespace) -> int:
     for run in found["runs"]:
         print(f"{run['signature']}  mean F1 {run['mean_f1']:.4f}")
     if args.out:
-        about = {"predictions": Path(args.predictions).name, "references": Path(args.references).name}
-        content = json.dumps(about | {"column": args.column} | found | provenance(), indent=2, ensure_ascii=False)
-        scratch = Path(args.out).with_suffix(".part")
+        out = Path(args.out)
+        about = {
+            "command": shown_command(["xemogpt", *sys.argv[1:]]),
+            "predictions": Path(args.predictions).name,
+            "references": Path(args.references).name,
+            "column": args.column,
+        }
+        content = json.dumps(about | found | provenance(), indent=2, ensure_ascii=False)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch = out.with_name(f".{out.name}.part")
         scratch.write_text(f"{content}\n", encoding="utf-8")
-        scratch.replace(args.out)
+        scratch.replace(out)
     return 0
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from xemogpt.eval.records import shown
+
 RESAMPLES = 2000
 SAME = 1e-6  # a smaller difference of two float32 cosines is rounding: the same cue in another batch
 
@@ -77,13 +79,19 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, seed: int = 0) -> lis
     """Every per-sample number that both results have, on the samples that both scored.
 
     Raises:
-        ValueError: results of different benchmarks or metrics, or without samples beside them.
+        ValueError: results of different benchmarks, versions of one, references or settings of a metric, or without
+            samples beside them.
     """
     for result in (a, b):
         if not result["samples"]:
             raise ValueError(f"{result['file']}: its .samples.jsonl is not beside it; score the predictions again")
     if a["benchmark"] != b["benchmark"]:
         raise ValueError(f"they are results of {a['benchmark']} and {b['benchmark']}, which cannot be compared")
+    versions = [side.get("task_version") for side in (a, b)]
+    if versions[0] != versions[1]:
+        raise ValueError(
+            f"they are results of versions {versions[0]} and {versions[1]} of {a['benchmark']}; score both with one"
+        )
     shared = {key for key in a["signatures"] if key in b["signatures"]}
     settings = {key: [_settings(side["signatures"][key]) for side in (a, b)] for key in shared}
     if unlike := sorted(key for key, (ours, theirs) in settings.items() if ours != theirs):
@@ -91,6 +99,12 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, seed: int = 0) -> lis
         raise ValueError(
             f"{first} was computed differently: {a['signatures'][first]} against {b['signatures'][first]}; "
             "score both with one setting"
+        )
+    truth_a, truth_b = ({row["id"]: row["reference"] for row in result["samples"]} for result in (a, b))
+    if changed := [name for name in truth_a if name in truth_b and truth_a[name] != truth_b[name]]:
+        raise ValueError(
+            f"{len(changed)} samples were scored against other references in each: {shown(changed)}; score both "
+            "against one file"
         )
     ours, theirs = ({row["id"]: row["scores"] for row in result["samples"]} for result in (a, b))
     ids = [name for name in ours if name in theirs]
@@ -115,7 +129,7 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, seed: int = 0) -> lis
 
 def _settings(signature: str) -> str:
     """A signature without how much was scored: how many samples, and the dimensions that a model has."""
-    return re.sub(r"\|(?:n:[\d-]+/[\d-]+/[\d-]+|modalities:[^|]*)", "", signature)
+    return re.sub(r"\|(?:n:[\d-]+/[\d-]+/[\d-]+|modalities:[^|]*|failed:\d+)", "", signature)
 
 
 def _keys(samples: Mapping[str, Mapping[str, Any]]) -> list[str]:

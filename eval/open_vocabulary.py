@@ -46,9 +46,7 @@ def set_scores(
     """
     rows, n = [], 0
     for wheel in range(len(grouping.maps)):
-        scores = per_sample(predictions, references, grouping, wheel)
-        if not len(scores):
-            raise ValueError(f"no reference has a word that {grouping.name} knows; are they English emotion words?")
+        scores = _scored(predictions, references, grouping, wheel)
         n = n or len(scores)
         p, r = scores.mean(0)
         rows.append((p, r, 2 * p * r / (p + r) if p + r else 0.0))
@@ -73,9 +71,18 @@ def per_sample(
 def hit_rate(predictions: Sequence[Iterable[str]], references: Sequence[str], grouping: Grouping) -> float:
     """|p & g| where the reference is one label: how often its class is among the predicted, mean over wheels."""
     singles = [[each] for each in references]
-    return float(
-        np.mean([per_sample(predictions, singles, grouping, w)[:, 1].mean() for w in range(len(grouping.maps))])
-    )
+    wheels = range(len(grouping.maps))
+    return float(np.mean([_scored(predictions, singles, grouping, wheel)[:, 1].mean() for wheel in wheels]))
+
+
+def _scored(
+    predictions: Sequence[Iterable[str]], references: Sequence[Iterable[str]], grouping: Grouping, wheel: int
+) -> np.ndarray:
+    """`per_sample`, refusing what leaves no sample to take a mean of."""
+    scores = per_sample(predictions, references, grouping, wheel)
+    if not len(scores):
+        raise ValueError(f"no reference has a word that {grouping.name} knows; are they English emotion words?")
+    return scores
 
 
 def sentiment_waf(predictions: Sequence[float], references: Sequence[float]) -> dict[str, float | int]:

@@ -98,7 +98,7 @@ def read_label(answer: str, names: Mapping[str, str]) -> str | None:
     """The one label that a short answer names, or None where it names none or several.
 
     `names` maps each accepted word, lower-cased, to its label ("angry" and "anger" to anger). Words count whole; one
-    after "not" or "no" does not count.
+    after "not", "no" or "n't", 不, 没 or 没有 does not count.
     """
     text = answer.casefold()
     if (bare := re.sub(r"^\W+|\W+$", "", text)) in names:
@@ -106,7 +106,8 @@ def read_label(answer: str, names: Mapping[str, str]) -> str | None:
     found = set()
     for name, label in names.items():
         word = re.escape(name)
-        pattern = word if re.search(r"[\u3400-\u9fff]", name) else rf"(?<!\bnot )(?<!\bno )\b{word}\b"
+        chinese = re.search(r"[\u3400-\u9fff]", name)
+        pattern = rf"(?<![不没])(?<!没有){word}" if chinese else rf"(?<!\bnot )(?<!\bno )(?<!n['’]t )\b{word}\b"
         if re.search(pattern, text):
             found.add(label)
     return found.pop() if len(found) == 1 else None

@@ -9,6 +9,7 @@
 
 import csv
 import dataclasses
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -53,9 +54,9 @@ class Record:
 
     @property
     def empty(self) -> bool:
-        """Whether it says nothing at all: no text but blanks, no cue, no label."""
+        """Whether it says nothing at all: no text but blanks, no cue, label or valence."""
         said = (self.text or "").strip() or self.label or self.labels or any((self.cues or {}).values())
-        return not said
+        return not said and self.valence is None
 
     def to_row(self) -> dict[str, Any]:
         """As a row of JSON; what is absent is left out."""
@@ -111,7 +112,9 @@ def to_record(row: Mapping[str, Any], columns: Mapping[str, str] | None = None) 
         values[field] = next((row[name] for name in names if row.get(name) is not None), None)
     if values["id"] is None and (medium := row.get("video") or row.get("audio")):
         values["id"] = Path(str(medium)).stem  # a row of `xemogpt explain` on bare files
-    if not isinstance(values["id"], str) or not values["id"].strip():
+    if not isinstance(values["id"], str | None):
+        raise ValueError(f"id {values['id']!r} is {type(values['id']).__name__}, not a text")
+    if values["id"] is None or not values["id"].strip():
         raise ValueError(f"has no id ({', '.join(COLUMNS['id'])})")
     values["id"] = values["id"].strip()
     if isinstance(values["text"], Mapping):  # by language, as in a manifest
@@ -119,10 +122,14 @@ def to_record(row: Mapping[str, Any], columns: Mapping[str, str] | None = None) 
     for field in ("text", "label", "subset", "implied"):
         if not isinstance(values[field], str | None):
             raise ValueError(f"{field} of {values['id']} is {type(values[field]).__name__}, not a text")
+    for field in ("label", "subset", "implied"):  # a blank cell of a table is nothing, not a class of its own
+        values[field] = (values[field] or "").strip() or None
     for field in ("valence", "confidence"):
         values[field] = _number(values[field], field, values["id"])
     if values["labels"] is not None:
         given = values["labels"]
+        if not isinstance(given, str | list | tuple):
+            raise ValueError(f"labels of {values['id']} are {type(given).__name__}, not a list or a text")
         values["labels"] = tuple(read_labels(given) if isinstance(given, str) else map(str, given))
     cues = row.get("cues", row if set(row) & set(CUE_KEYS) else None)
     if {"text", "cues", "prompt_id", "finished"} <= set(row):  # a row of `xemogpt explain`, whose cues are sentences:
@@ -185,7 +192,7 @@ def _number(value: Any, field: str, name: str) -> float | None:
 
 
 def _csv_rows(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)  # U+2028 and the like end no line
     start = 2
     try:
         for row in reader:

@@ -221,13 +221,29 @@ def label_of(record: Record, words: Mapping[str, str]) -> str | None:
     return read_label(given, words)
 
 
+def _labelled(
+    said: Sequence[Record], truth: Sequence[Record], found: Scores, metric: str
+) -> tuple[list[Record], list[Record], list[str]]:
+    """Predictions, references and their labels of the samples whose reference has one."""
+    kept = [(p, t, t.label) for p, t in zip(said, truth, strict=True) if t.label is not None]
+    if not kept:
+        found.notes.append(f"{metric}: the references have no label")
+    elif len(kept) < len(truth):
+        found.notes.append(f"{metric}: {len(truth) - len(kept)} references have no label and are not scored")
+    return [p for p, _, _ in kept], [t for _, t, _ in kept], [label for _, _, label in kept]
+
+
+def _words(task: Task, labels: Sequence[str]) -> Mapping[str, str]:
+    """The accepted words of a task; without any, the references' labels."""
+    return task.words or {label.casefold(): label for label in labels}
+
+
 def _recognition(said: Sequence[Record], truth: Sequence[Record], task: Task, found: Scores) -> None:
-    if any(each.label is None for each in truth):
-        found.notes.append("recognition: the references have no label")
+    said, truth, true = _labelled(said, truth, found, "recognition")
+    if not true:
         return
-    true = [str(each.label) for each in truth]
     labels = task.labels or tuple(sorted(set(true)))
-    words = task.words or {label.casefold(): label for label in labels}
+    words = _words(task, labels)
     predicted = [label_of(each, words) for each in said]
     scored = recognition(predicted, true, labels)
     found.scores["recognition"] = scored.to_dict()
@@ -247,15 +263,17 @@ def _recognition(said: Sequence[Record], truth: Sequence[Record], task: Task, fo
 def _calibration(said: Sequence[Record], truth: Sequence[Record], task: Task, found: Scores) -> None:
     from xemogpt.eval.calibration import calibration
 
-    rows = [(p, t) for p, t in zip(said, truth, strict=True) if p.confidence is not None]
+    said, truth, true = _labelled(said, truth, found, "calibration")
+    rows = [(p, label, p.confidence) for p, label in zip(said, true, strict=True) if p.confidence is not None]
     if not rows:
-        found.notes.append("calibration: the predictions have no confidence")
+        if true:
+            found.notes.append("calibration: the predictions have no confidence")
         return
     if len(rows) < len(said):
         found.notes.append(f"calibration: {len(said) - len(rows)} predictions have no confidence and are not scored")
-    words = task.words or {str(t.label).casefold(): str(t.label) for t in truth}
-    right = [label_of(p, words) == t.label for p, t in rows]
-    found.scores["calibration"] = calibration([float(p.confidence or 0) for p, _ in rows], right)
+    words = _words(task, true)
+    right = [label_of(p, words) == label for p, label, _ in rows]
+    found.scores["calibration"] = calibration([confidence for _, _, confidence in rows], right)
     found.signatures["calibration"] = "bins:10|last:closed"
 
 
@@ -264,12 +282,15 @@ def _conflict(said: Sequence[Record], truth: Sequence[Record], task: Task, found
 
     from xemogpt.eval.consistency import conflict
 
-    if any(each.subset is None or each.label is None for each in truth):
-        found.notes.append("conflict: the references have no subset and label")
+    said, truth, true = _labelled(said, truth, found, "conflict")
+    if not true:
         return
-    words = task.words or {str(t.label).casefold(): str(t.label) for t in truth}
-    predicted = [label_of(each, words) for each in said]
-    scored = conflict(predicted, [str(t.label) for t in truth], [str(t.subset) for t in truth])
+    subsets = [each.subset for each in truth if each.subset is not None]
+    if len(subsets) < len(truth):
+        found.notes.append(f"conflict: {len(truth) - len(subsets)} of {len(truth)} references have no subset")
+        return
+    words = _words(task, true)
+    scored = conflict([label_of(each, words) for each in said], true, subsets)
     found.scores["conflict"] = asdict(scored)
     found.signatures["conflict"] = "gap:audio-video"
 
@@ -279,24 +300,25 @@ def _consistency(said: Sequence[Record], truth: Sequence[Record], task: Task, fo
 
     from xemogpt.eval.consistency import consistency
 
-    if any(each.label is None for each in truth) or not any(each.implied for each in said):
-        found.notes.append("consistency: needs labels, and predictions with what their explanation implies")
+    said, truth, true = _labelled(said, truth, found, "consistency")
+    if not any(each.implied for each in said):
+        if true:
+            found.notes.append("consistency: the predictions do not have what their explanation implies")
         return
-    words = task.words or {str(t.label).casefold(): str(t.label) for t in truth}
+    words = _words(task, true)
     implied = [None if each.implied is None else read_label(each.implied, words) for each in said]
     predicted = [label_of(each, words) for each in said]
-    found.scores["consistency"] = asdict(consistency(implied, predicted, [str(t.label) for t in truth]))
+    found.scores["consistency"] = asdict(consistency(implied, predicted, true))
     found.signatures["consistency"] = "implied:given"
 
 
 def _hit_rate(said: Sequence[Record], truth: Sequence[Record], task: Task, found: Scores) -> None:
     from xemogpt.eval.open_vocabulary import hit_rate
 
-    if any(each.label is None for each in truth):
-        found.notes.append("hit_rate: the references have no label")
+    said, truth, true = _labelled(said, truth, found, "hit_rate")
+    if not true:
         return
     grouping, predicted = task.grouping or wordnet_emotions(), [words_of(each) for each in said]
-    true = [str(each.label) for each in truth]
     found.scores["hit_rate"] = hit_rate(predicted, true, grouping)
     found.signatures["hit_rate"] = f"{grouping.name}|oov:dropped"
     shuffled = mean_floor(true, lambda other: {"rate": hit_rate(predicted, other, grouping)}, task.seed)

