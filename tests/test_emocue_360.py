@@ -26,22 +26,8 @@ from xemogpt.eval.emocue_360.scoring import score
 from xemogpt.eval.emocue_360.settings import PRESETS, choose
 
 DIMENSIONS = ("visual", "audio", "global")
-WORDS = [
-    "face",
-    "brow",
-    "mouth",
-    "smile",
-    "voice",
-    "pitch",
-    "pause",
-    "low",
-    "high",
-    "she",
-    "he",
-    "sad",
-    "calm",
-    "hand",
-]
+WORDS = ["face", "brow", "mouth", "smile", "voice", "pitch", "pause"]
+WORDS += ["low", "high", "she", "he", "sad", "calm", "hand"]
 cue_lists = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map(" ".join), min_size=1, max_size=6)
 descriptions = st.fixed_dictionaries(dict.fromkeys(DIMENSIONS, cue_lists))
 pairs = st.tuples(descriptions, descriptions)
