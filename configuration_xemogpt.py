@@ -95,7 +95,8 @@ class XEmoGPTBridgeConfig(PreTrainedConfig):
         def first(*names: str, default: Any) -> Any:
             return next((getattr(tower, name) for name in names if getattr(tower, name, None) is not None), default)
 
-        width = first("d_model", "hidden_size", default=None)
+        stages = getattr(tower, "hidden_sizes", None) or [None]  # of a convolutional one; the last is pooled
+        width = first("d_model", "hidden_size", default=stages[-1])
         if width is None:
             raise ValueError(f"a tower of type '{tower.model_type}' names no hidden_size; pass its bridge's config")
         return cls(

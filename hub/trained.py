@@ -69,7 +69,8 @@ def pack(adapter: str | os.PathLike, out: str | os.PathLike, dtype: torch.dtype 
     path = Path(out) / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     told = {"sizes": json.dumps({name: getattr(config, name) for name in SIZES})}
-    save_file({name: tensor.detach().to(dtype).contiguous() for name, tensor in tensors.items()}, path, metadata=told)
+    kept = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    save_file({name: tensor.detach().contiguous() for name, tensor in kept.items()}, path, metadata=told)
     return path
 
 

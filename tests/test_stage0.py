@@ -14,8 +14,8 @@ from xemogpt.cli import main
 from xemogpt.train.stage0_tower import Arguments, changed, levels_at, mean_average_precision, read_clips
 
 TOWER = (
-    "{hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 2, image_size: 16, "
-    "patch_size: 8}"
+    "{model_type: clip_vision_model, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, "
+    "num_attention_heads: 2, image_size: 16, patch_size: 8}"
 )
 
 
@@ -40,6 +40,7 @@ def recipe(corpus: Path, out: Path, **settings: object) -> list[str]:
         "data": f"[{{manifest: {corpus / 'train' / 'manifest.jsonl'}}}]",
         "eval_data": f"[{{manifest: {corpus / 'validation' / 'manifest.jsonl'}}}]",
         "vision": TOWER,
+        "image_size": 16,
         "output_dir": str(out),
         "max_steps": 30,
         "per_device_train_batch_size": 6,

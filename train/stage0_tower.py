@@ -6,8 +6,9 @@
 
 The paper takes CLIP ViT-L/14, which has seen the world. Offline no such tower is to be had, so the embedded model's
 own is trained on rendered frames, whose cues are known in type, time and strength: one logit for each type of visual
-cue and frame, read off the raw class token, which is what VECB reads later. Needs `truth.jsonl` beside each manifest,
-as `xemogpt synth` writes it.
+cue and frame, read off the state of the frame that VECB reads later. From some thousand clips a convolutional network
+learns this within minutes, a CLIP transformer does not begin to (see docs/training.md). Needs `truth.jsonl` beside
+each manifest, as `xemogpt synth` writes it.
 """
 
 import dataclasses
@@ -24,15 +25,18 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import Dataset
 from transformers import (
-    CLIPVisionConfig,
-    CLIPVisionModel,
+    CONFIG_MAPPING,
+    AutoConfig,
     EvalPrediction,
+    PreTrainedConfig,
     Trainer,
     TrainerCallback,
     TrainingArguments,
     set_seed,
 )
 
+from xemogpt.backbones_xemogpt import load_vision
+from xemogpt.configuration_xemogpt import CLASS_TOKEN_ENCODERS, XEmoGPTBridgeConfig
 from xemogpt.hub.tiny import IMAGE_SIZE, VISION
 from xemogpt.media_xemogpt import load_video
 from xemogpt.towers_xemogpt import encode_frames
@@ -52,8 +56,10 @@ class Arguments:
     data: list[dict[str, Any]] = field(default_factory=list, metadata={"help": "[{manifest: PATH, weight: 1.0}, ...]"})
     eval_data: list[dict[str, Any]] = field(default_factory=list, metadata={"help": "likewise, for validation"})
     vision: dict[str, Any] = field(
-        default_factory=lambda: dict(VISION), metadata={"help": "fields of transformers' CLIPVisionConfig"}
+        default_factory=lambda: dict(VISION),
+        metadata={"help": "an image encoder of transformers: its model_type and the fields of its configuration"},
     )
+    image_size: int = field(default=IMAGE_SIZE, metadata={"help": "edge of the frames that the tower reads, pixels"})
     num_frames: int = field(default=16, metadata={"help": "frames a clip is sampled to"})
     frames_per_clip: int = field(default=4, metadata={"help": "of these, drawn anew in each epoch"})
     shift: float = field(default=0.08, metadata={"help": "share of the picture that is cut off at random, at most"})
@@ -72,14 +78,12 @@ def main(arguments: Arguments, training: TrainingArguments, dry_run: bool = Fals
     types = sorted({cue["type"] for clip in sets[0] for cue in clip.cues})
     if not types:
         raise ValueError("no clip of data shows a visual cue: there is nothing to learn")
-    processor = XEmoGPTVideoProcessor(
-        size=arguments.vision.get("image_size", IMAGE_SIZE), crop_size=arguments.vision.get("image_size", IMAGE_SIZE)
-    )
+    processor = XEmoGPTVideoProcessor(size=arguments.image_size, crop_size=arguments.image_size)
     train, evaluation = (
         FrameDataset(clips, types, processor, arguments, training.seed if part == 0 else None)
         for part, clips in enumerate(sets)
     )
-    model = FrameTagger(CLIPVisionConfig(**arguments.vision), len(types))
+    model = FrameTagger(vision_config(arguments), len(types))
     if dry_run:
         shape = tuple(train[0]["pixel_values_videos"].shape)
         count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
@@ -115,6 +119,24 @@ def main(arguments: Arguments, training: TrainingArguments, dry_run: bool = Fals
         write_run_card(Path(training.output_dir), "stage 0", arguments, training, trainer.state, metrics, len(train))
         if metrics:  # last: it tells scripts/train_tiny.sh that the stage is done
             trainer.save_metrics("eval", metrics, combined=False)
+
+
+def vision_config(arguments: Arguments) -> PreTrainedConfig:
+    """The configuration of the tower.
+
+    Raises:
+        ValueError: not an image encoder of transformers, or one for frames of another size.
+    """
+    fields = dict(arguments.vision)
+    kind = fields.pop("model_type", None)
+    if kind not in CONFIG_MAPPING:
+        raise ValueError(
+            f"vision: model_type {kind!r} is no model of transformers; as 'resnet' or 'clip_vision_model'"
+        )
+    config = AutoConfig.for_model(kind, **fields)
+    if (size := getattr(config, "image_size", arguments.image_size)) != arguments.image_size:
+        raise ValueError(f"vision reads frames of {size} pixels, image_size is {arguments.image_size}")
+    return config
 
 
 @dataclass(frozen=True)
@@ -207,18 +229,21 @@ def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 class FrameTagger(nn.Module):
-    """The tower with a linear reading of its raw class token."""
+    """The tower with a linear reading of the state of each frame."""
 
-    def __init__(self, config: CLIPVisionConfig, types: int):
+    def __init__(self, config: PreTrainedConfig, types: int):
         super().__init__()
-        self.tower = CLIPVisionModel(config)
-        self.tower.post_layernorm.requires_grad_(False)  # behind the raw class token: no gradient reaches it
-        self.norm = nn.LayerNorm(config.hidden_size)
-        self.head = nn.Linear(config.hidden_size, types)
+        self.tower = load_vision(config, None)
+        self.feature = "class" if config.model_type in CLASS_TOKEN_ENCODERS else "pooled"
+        if self.feature == "class" and hasattr(self.tower, "post_layernorm"):
+            self.tower.post_layernorm.requires_grad_(False)  # behind the raw class token: no gradient reaches it
+        width = XEmoGPTBridgeConfig.like_tower(config).hidden_size
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, types)
 
     def forward(self, pixel_values_videos: torch.Tensor, levels: torch.Tensor) -> dict[str, torch.Tensor]:
         """Frames (B, T, 3, H, W), levels (B, T, types) in [0, 1] -> loss, logits (B, T, types)."""
-        features, _ = encode_frames(self.tower, pixel_values_videos, "class")
+        features, _ = encode_frames(self.tower, pixel_values_videos, self.feature)
         logits = self.head(self.norm(features)).float()
         return {"loss": F.binary_cross_entropy_with_logits(logits, levels), "logits": logits}
 
