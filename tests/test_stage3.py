@@ -72,6 +72,25 @@ def test_three_kinds_from_one_sample(questions: list[dict[str, Any]]) -> None:
     assert {id.partition("#")[0] for id in answers} == set("abcde")
 
 
+def test_who_sees_nothing_tells_nothing_of_it() -> None:
+    row = {"video": "x.mp4", "text": TEXT.format("low", "sad"), "subtitle": "Well."}
+    rows = [EmotionSample.from_row(row | {"id": f"x{index}"}) for index in range(60)]
+    asked = [next(instructions(each, ["reason"], ["en"], blind=0.5)) for each in rows]
+    assert asked == [next(instructions(each, ["reason"], ["en"], blind=0.5)) for each in rows]
+    kinds = {(each.video, each.audio): each.answer for each in asked}
+    assert kinds == {
+        ("x.mp4", None): TEXT.format("low", "sad"),
+        (None, "x.mp4"): "In the audio, her voice is low.",
+        ("x.mp4", "none"): "In the video, she frowns.",
+        (None, None): "There is neither a face to be seen nor a voice to be heard.",
+    }
+    assert 20 < sum(each.video is None or each.audio == "none" for each in asked) < 40
+    whole = [next(instructions(each, ["visual"], ["en"], blind=1.0)) for each in rows]
+    assert {(each.video, each.audio) for each in whole} == {("x.mp4", None)}  # that question has its own gate
+    heard = EmotionSample.from_row({"id": "y", "audio": "y.wav", "text": TEXT.format("low", "sad")})
+    assert next(instructions(heard, ["reason"], ["en"], blind=1.0)).audio == "y.wav"
+
+
 def test_cues_win_over_sentences_and_labels_are_words() -> None:
     row = {"id": "x", "video": "x.mp4", "text": TEXT.format("low", "sad"), "label": "sad"}
     sample = EmotionSample.from_row(row | {"cues": [{"text": "His brow is low", "modality": "visual"}]})

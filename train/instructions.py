@@ -9,10 +9,14 @@ sample may train:
     visual      what can be seen          open, closed
     audio       what can be heard         closed, open
     recognise   one word, the label       open, open            (not in the paper)
+
+A model that has always been shown both media tells what it would have seen even where there is no picture. So a share
+of the questions can lose a medium, and their answers all that was perceived in it (`blind`, not in the paper).
 """
 
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xemogpt.data.cues import split_cues
 from xemogpt.data.sample import EmotionSample
@@ -24,11 +28,13 @@ OPENERS = {
     ("visual", "zh"): "在视频中，",
     ("audio", "zh"): "在音频中，",
 }
+NOTHING = {"en": "There is neither a face to be seen nor a voice to be heard.", "zh": "既看不到面部，也听不到声音。"}
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """One question about a clip with its answer. `id` is the sample's with the kind and language."""
+    """One question about a clip with its answer. `id` is the sample's with the kind and language; `audio` "none" turns
+    the video's own track off."""
 
     id: str
     kind: str
@@ -44,11 +50,15 @@ class Instruction:
         return GATES[self.kind]
 
 
-def instructions(sample: EmotionSample, kinds: Sequence[str], languages: Sequence[str]) -> Iterator[Instruction]:
+def instructions(
+    sample: EmotionSample, kinds: Sequence[str], languages: Sequence[str], blind: float = 0.0
+) -> Iterator[Instruction]:
     """All questions that a sample can answer: a kind whose medium or answer the sample lacks is left out.
 
     Args:
         kinds: keys of `GATES`. languages: en, zh; those in which the sample has a text, or cues (taken for English).
+        blind: how likely a clip is to lose its picture, its sound, or both in `reason`; the id decides. The answer
+            then is that of `audio`, of `visual`, or `NOTHING`.
     """
     for language in languages:
         for kind in kinds:
@@ -57,7 +67,24 @@ def instructions(sample: EmotionSample, kinds: Sequence[str], languages: Sequenc
                 continue
             subtitle = sample.subtitle.get(language) or next(iter(sample.subtitle.values()), None)
             id = f"{sample.id}#{kind}-{language}"
-            yield Instruction(id, kind, language, sample.video, sample.audio, subtitle, answer)
+            whole = Instruction(id, kind, language, sample.video, sample.audio, subtitle, answer)
+            yield _blinded(whole, sample) if kind == "reason" and _draw(id) < blind else whole
+
+
+def _draw(id: str) -> float:
+    """A number in [0, 1) that is always the same for an id."""
+    return zlib.crc32(id.encode()) / 2**32
+
+
+def _blinded(whole: Instruction, sample: EmotionSample) -> Instruction:
+    """The same question without picture, sound or both; as it was where the sample cannot answer that."""
+    sound = whole.audio or whole.video
+    left = ("audio", "visual", None)[zlib.crc32(sample.id.encode()) % 3]
+    answer = NOTHING[whole.language] if left is None else answer_of(sample, left, whole.language)
+    if whole.video is None or answer is None:
+        return whole
+    media = {"audio": (None, sound), "visual": (whole.video, "none"), None: (None, None)}[left]
+    return replace(whole, video=media[0], audio=media[1], answer=answer)
 
 
 def answer_of(sample: EmotionSample, kind: str, language: str) -> str | None:

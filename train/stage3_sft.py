@@ -48,6 +48,7 @@ class Arguments:
         default_factory=lambda: ["reason", "visual", "audio"], metadata={"help": f"of {', '.join(GATES)}"}
     )
     languages: list[str] = field(default_factory=lambda: ["en"], metadata={"help": "of en, zh"})
+    blind: float = field(default=0.0, metadata={"help": "share of `reason` that loses picture, sound or both"})
     gating: bool = field(default=True, metadata={"help": "false lets every sample train both branches (ablation)"})
     lora_r: int = field(default=16, metadata={"help": "rank"})
     lora_alpha: int = field(default=16, metadata={"help": "scale times rank"})
@@ -95,6 +96,8 @@ def _check(arguments: Arguments, training: Any) -> None:
         raise ValueError(f"kinds: unknown {', '.join(sorted(unknown))}; choose from {', '.join(GATES)}")
     if unknown := set(arguments.languages) - {"en", "zh"}:
         raise ValueError(f"languages: unknown {', '.join(sorted(unknown))}; choose from en, zh")
+    if not 0 <= arguments.blind <= 1:
+        raise ValueError(f"blind is a share from 0 to 1, not {arguments.blind}")
     if not arguments.kinds or not arguments.languages:
         raise ValueError("kinds and languages must name at least one each")
     if training.packing or training.padding_free:
@@ -216,7 +219,8 @@ DECLARED = ("*lora_A*", "*lora_B*", *(f"*{part}.modules_to_save*" for part in WH
 
 def questions(mixture: Mixture, arguments: Arguments) -> list[list[Instruction]]:
     """The instructions of each sample of a mixture."""
-    return [list(instructions(each, arguments.kinds, arguments.languages)) for each in mixture.samples]
+    asked = (arguments.kinds, arguments.languages, arguments.blind)
+    return [list(instructions(each, *asked)) for each in mixture.samples]
 
 
 def rows(mixture: Mixture, arguments: Arguments, training: Any, collator: InstructionCollator, name: str) -> Any:
@@ -247,7 +251,9 @@ def rows(mixture: Mixture, arguments: Arguments, training: Any, collator: Instru
         folder = Path(training.output_dir, f"check-{name}")
         workers = max(2, training.dataloader_num_workers)
         with training.main_process_first(desc="check clips"):
-            checked = check_clips(mixture.samples, read, folder, [arguments.kinds, arguments.languages], workers)
+            checked = check_clips(
+                mixture.samples, read, folder, [arguments.kinds, arguments.languages, arguments.blind], workers
+            )
         _report(checked, name, folder / "rejects.jsonl", arguments.max_rejects)
     usable = [[] if id in checked and checked[id].reason else each for id, each in asked.items()]
     chosen = epoch_rows(usable, mixture.weights if name == "data" else [1.0] * len(usable), training.seed)
