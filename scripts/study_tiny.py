@@ -1,0 +1,215 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""What the small model tells of held-out rendered clips, whose cues are known; with and without picture and sound.
+
+    python scripts/study_tiny.py --corpus corpus --answers runs/study --out results/tiny_study.json
+
+Every answer is kept in the folder of the answers, so that a stopped study goes on; greedy decoding. The result holds
+numbers only: exact cues, EmoCue-360, the emotion, obedience where face and voice conflict, and claims of the blind.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xemogpt.data.synth.exact import Truth, exact_cues, names_emotion, read_truth, says_conflict
+from xemogpt.data.synth.phrasing import parse_emotions, read_cues
+from xemogpt.inference.clips import Clip, gather_clips
+from xemogpt.inference.explanation import Decoding, Question
+
+SPLITS = ("test_identity", "test_voice", "test_phrasing", "test_combination", "test_conflict")
+BLIND = "test_identity"
+RESAMPLES = 2000
+SEED = 0
+
+
+def shuffled(clip: Clip) -> Clip:
+    """The clip with its frames in another order, and its own sound."""
+    from xemogpt.media_xemogpt import load_video
+
+    frames = load_video(str(clip.video), 16).frames
+    order = np.random.default_rng(SEED).permutation(len(frames))
+    return replace(clip, video=frames[order], audio=clip.video)
+
+
+CONTROLS: dict[str, Callable[[Clip], Clip]] = {
+    "no sound": lambda clip: replace(clip, audio=False),
+    "no picture": lambda clip: replace(clip, video=None, audio=clip.video),
+    "frames shuffled": shuffled,
+    "no subtitle": lambda clip: replace(clip, subtitle=None),
+}
+
+
+def answers(
+    clips: Sequence[Clip], task: str, folder: Path, name: str, model: str | None, batch_size: int
+) -> dict[str, str]:
+    """The model's texts by id, out of a file where they are there already."""
+    from xemogpt.inference.batch import explain_files
+
+    out = folder / f"{name}.jsonl"
+    decoding = Decoding(max_new_tokens=320)
+    summary = explain_files(clips, out, model=model, question=Question(task), decoding=decoding, batch_size=batch_size)
+    if summary.rejected:
+        raise ValueError(f"{name}: {summary.rejected} clips were rejected, see {folder / 'rejects.jsonl'}")
+    rows = map(json.loads, out.read_text(encoding="utf-8").splitlines())
+    found = {row["id"]: row["text"] for row in rows}
+    return {str(clip.id): found[str(clip.id)] for clip in clips}
+
+
+def exact(said: Mapping[str, str | Mapping[str, int]], truth: Mapping[str, Truth], default: str | None = None) -> dict:
+    """Exact scores by modality, F1 with its 95 % interval over clips, and how often each cue is hit."""
+    scores = exact_cues(list(said.values()), [truth[name].cues for name in said], default)
+    counts = np.array([[row[key] for key in ("hits", "said", "shown")] for row in scores.pop("samples")])
+    drawn = np.random.default_rng(SEED).integers(len(counts), size=(RESAMPLES, len(counts)))
+    hits, told, shown = counts[drawn].sum(1).T
+    low, high = np.percentile(2 * hits / np.maximum(told + shown, 1), (2.5, 97.5))
+    scores["all"]["f1_interval"] = [float(low), float(high)]
+    return scores
+
+
+def share(hits: Sequence[bool]) -> dict[str, Any] | None:
+    """A share with its 95 % bootstrap interval; None of nothing."""
+    if not hits:
+        return None
+    values = np.array(hits, float)
+    means = values[np.random.default_rng(SEED).integers(len(values), size=(RESAMPLES, len(values)))].mean(1)
+    low, high = np.percentile(means, (2.5, 97.5))
+    return {"share": float(values.mean()), "interval": [float(low), float(high)], "n": len(hits)}
+
+
+def emocue(said: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, Any]:
+    """EmoCue-360 of the same answers: official with its floor, robust with its adjusted scores."""
+    from xemogpt.eval.cue_scores import Remembering
+    from xemogpt.eval.emocue_360.scoring import score
+
+    pair, encoder = (list(said.values()), [texts[name] for name in said]), Remembering()
+    found = {}
+    for preset in ("official", "equation", "robust"):
+        result = score(*pair, ids=list(said), preset=preset, encoder=encoder, derangements=20, bootstrap=RESAMPLES)
+        kept = ("visual", "audio", "global", "mean", "mean_f1", "floor", "adjusted", "interval", "signature")
+        found[preset] = {key: result[key] for key in kept if key in result}
+    return found
+
+
+def emotion(said: Mapping[str, str], truth: Mapping[str, Truth]) -> dict[str, Any] | None:
+    """How often the emotion named last is the clip's."""
+    return share([parse_emotions_last(text) == truth[name].label for name, text in said.items()])
+
+
+def parse_emotions_last(text: str) -> str | None:
+    """The emotion of the last sentence that names one."""
+    for sentence in reversed(text.split(". ")):
+        if named := parse_emotions(sentence):
+            return named[-1]
+    return None
+
+
+def obedience(told: Mapping[str, Mapping[str, str]], truth: Mapping[str, Truth]) -> dict[str, Any]:
+    """Where face and voice conflict: does each question get its own modality's emotion, is the conflict told?"""
+    apart = [name for name, each in truth.items() if each.face != each.voice and name in told["reason"]]
+    alike = [name for name, each in truth.items() if each.face == each.voice and name in told["reason"]]
+    found: dict[str, Any] = {}
+    for kind, own, other in (("visual", "face", "voice"), ("audio", "voice", "face")):
+        texts = told[kind]
+        named = [name for name in apart if parse_emotions(texts[name])]
+        found[kind] = {
+            "names an emotion": share([bool(parse_emotions(texts[name])) for name in apart]),
+            f"names the {own}'s, of these": share(
+                [names_emotion(texts[name], getattr(truth[name], own)) for name in named]
+            ),
+            f"names the {other}'s, of these": share(
+                [names_emotion(texts[name], getattr(truth[name], other)) for name in named]
+            ),
+            "claims of the other modality": share([bool(_claims(texts[name], kind)) for name in apart]),
+        }
+    found["both"] = {
+        "tells the conflict": share([says_conflict(told["reason"][name]) for name in apart]),
+        "tells one where there is none": share([says_conflict(told["reason"][name]) for name in alike]),
+    }
+    return found
+
+
+def _claims(text: str, kind: str) -> set[str]:
+    """Cues of the modality that was not asked for."""
+    from xemogpt.data.synth.cue_types import AUDIO, VISUAL
+
+    other = AUDIO if kind == "visual" else VISUAL
+    return {cue for cue, sign in read_cues(text, kind).items() if sign > 0 and cue in other}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Ask, score and write the result."""
+    from xemogpt.eval.score import provenance, shown_command
+
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", metavar="M", help="folder or Hub id; default: the embedded model")
+    parser.add_argument("--corpus", required=True, metavar="DIR", help="folder that `xemogpt synth` made")
+    parser.add_argument("--answers", required=True, type=Path, metavar="DIR", help="where answers are kept")
+    parser.add_argument("--clips", type=int, default=100, metavar="N", help="of each split (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N")
+    parser.add_argument("--out", required=True, metavar="FILE.json")
+    args = parser.parse_args(argv)
+    args.answers.mkdir(parents=True, exist_ok=True)
+
+    result: dict[str, Any] = {"splits": {}, "controls": {}}
+    ask = (args.answers, args.model, args.batch_size)
+
+    def asked(clips: Sequence[Clip], task: str, name: str) -> dict[str, str]:
+        return answers(clips, task, ask[0], name, *ask[1:])
+
+    for split in SPLITS:
+        folder = Path(args.corpus, split)
+        truth = read_truth(folder / "truth.jsonl")
+        clips = gather_clips([folder / "manifest.jsonl"])[: args.clips]
+        rows = map(json.loads, (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines())
+        texts = {row["id"]: row["text"]["en"] for row in rows}
+        said = asked(clips, "reason", f"{split}-reason")
+        scores = exact(said, truth)
+        result["splits"][split] = {
+            "exact": scores,
+            "emotion": emotion(said, truth),
+            "emocue_360": emocue(said, texts),
+        }
+        print(f"{split:18} exact F1 {scores['all']['f1']:.3f}, floor {scores['all']['floor']:.3f}", flush=True)
+        if split == "test_conflict":
+            told = {kind: asked(clips, kind, f"{split}-{kind}") for kind in ("visual", "audio")} | {"reason": said}
+            result["obedience"] = obedience(told, truth)
+            for kind in ("visual", "audio"):
+                result["obedience"][kind]["exact"] = exact(told[kind], truth, kind)[kind]
+        if split == BLIND:
+            for name, change in CONTROLS.items():
+                blind = asked([change(clip) for clip in clips], "reason", f"{split}-{name.replace(' ', '-')}")
+                scores = exact(blind, truth)
+                result["controls"][name] = {
+                    "exact": {key: scores[key] for key in ("visual", "audio", "all")},
+                    "claims": {key: claims(blind, key) for key in ("visual", "audio")},
+                    "emotion": emotion(blind, truth),
+                }
+            result["controls"]["everything"] = {"claims": {key: claims(said, key) for key in ("visual", "audio")}}
+    about = {
+        "what": "what the small model tells of held-out rendered clips",
+        "command": shlex.join(["python", "scripts/study_tiny.py"]) + " " + shown_command(argv or sys.argv[1:]),
+        "clips": args.clips,
+    }
+    Path(args.out).write_text(json.dumps(about | result | provenance() | {"seed": SEED}, indent=2) + "\n")
+    return 0
+
+
+def claims(said: Mapping[str, str], modality: str) -> float:
+    """Cues of a modality that an answer asserts, on average: where the medium is absent there is nothing to claim."""
+    from xemogpt.data.synth.cue_types import AUDIO, VISUAL
+
+    types = VISUAL if modality == "visual" else AUDIO
+    return float(
+        np.mean([sum(s > 0 and cue in types for cue, s in read_cues(text).items()) for text in said.values()])
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
