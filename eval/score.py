@@ -40,7 +40,10 @@ class Task:
 
 @dataclass
 class Scores:
-    """By metric: scores, their floor, signatures; by sample: numbers that can be compared pairwise."""
+    """By metric: scores, their floor, signatures; by sample: numbers that can be compared pairwise.
+
+    missing: references without a prediction, for metrics that count them.
+    """
 
     scores: dict[str, Any] = field(default_factory=dict)
     floor: dict[str, Any] = field(default_factory=dict)
@@ -48,6 +51,7 @@ class Scores:
     samples: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     matching: dict[str, dict[str, Any]] = field(default_factory=dict)  # by sample and dimension: cues and their pairs
+    missing: list[Record] = field(default_factory=list)
 
 
 def score(
@@ -55,7 +59,8 @@ def score(
 ) -> dict[str, Any]:
     """Scores, coverage and samples.
 
-    Empty predictions are scored, as nothing, and listed. References without a prediction are listed and not scored.
+    Empty predictions are scored, as nothing, and listed. References without a prediction are listed; the robust preset
+    of EmoCue-360 counts them 0, and nothing else scores them.
 
     Raises:
         ValueError: no id in common; references without a prediction (names them), unless `allow_missing`; a metric
@@ -67,10 +72,10 @@ def score(
     if missing and not allow_missing:
         raise ValueError(
             f"{len(missing)} of {len(references)} references have no prediction: {shown(missing)}; --allow-missing "
-            "scores the rest"
+            "scores the rest, and robust EmoCue-360 counts these 0"
         )
     said, truth = [predictions[name] for name in both], [references[name] for name in both]
-    found = Scores(samples={name: {} for name in both})
+    found = Scores(samples={name: {} for name in both}, missing=[references[name] for name in missing])
     for metric in task.metrics:
         METRICS[metric](said, truth, task, found)
     if not found.scores:
@@ -88,9 +93,15 @@ def score(
         },
         "notes": found.notes,
         "samples": [
-            {"id": name, "prediction": p.to_row(), "reference": t.to_row(), "scores": found.samples[name]}
+            {
+                "id": name,
+                "prediction": predictions[name].to_row() if name in predictions else None,
+                "reference": reference.to_row(),
+                "scores": found.samples[name],
+            }
             | ({"matching": found.matching[name]} if name in found.matching else {})
-            for name, p, t in zip(both, said, truth, strict=True)
+            for name, reference in references.items()
+            if name in found.samples
         ],
     }
 

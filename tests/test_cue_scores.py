@@ -12,7 +12,9 @@ from xemogpt.cli import main
 from xemogpt.eval.compare import compare
 from xemogpt.eval.cue_scores import Remembering
 from xemogpt.eval.records import Record, read_records
+from xemogpt.eval.report import write_page
 from xemogpt.eval.score import Task, read_result, score, write_result
+from xemogpt.eval.table import markdown
 
 
 class Words:
@@ -87,6 +89,32 @@ def test_a_dimension_that_was_not_given_is_none_and_models_still_compare(tmp_pat
     other["signatures"]["emocue_360"] = other["signatures"]["emocue_360"].replace("words", "others")
     with pytest.raises(ValueError, match="emocue_360 was computed differently"):
         compare(read_result(tmp_path / "both.json"), other)
+
+
+def test_missing_predictions_count_zero_in_robust_and_are_left_out_of_official(tmp_path: Path) -> None:
+    said = {"a": TRUTH["a"], "c": TRUTH["c"]}
+    with pytest.raises(ValueError, match="1 of 3 references have no prediction: b; --allow-missing"):
+        score(said, TRUTH, task())
+    for preset in ("official", "robust"):
+        settings = Task(("emocue_360",), cues={"encoder": Words(), "preset": preset})
+        result = score(said, TRUTH, settings, allow_missing=True)
+        asked, robust = result["scores"]["emocue_360"], result["scores"]["emocue_360_robust"]
+        assert robust["mean_f1"] == pytest.approx(2 / 3)
+        assert asked["mean_f1"] == pytest.approx(1 if preset == "official" else 2 / 3)
+        assert asked["visual"]["n"] == (2 if preset == "official" else 3)
+        assert (asked["missing"], robust["missing"]) == (1, 1)
+        assert any("1 references without a prediction: robust counts them 0" in note for note in result["notes"])
+        row = next(row for row in result["samples"] if row["id"] == "b")
+        assert row["prediction"] is None
+        assert row["scores"]["robust_mean_f1"] == 0
+        assert ("mean_f1" in row["scores"]) == (preset == "robust")
+        assert row["matching"]["visual"] == {"matched": [], "hallucinated": [], "missed": ["tear", "fist"]}
+        write_result(tmp_path / f"{preset}.json", result, {"model": preset, "benchmark": "t", "modalities": []})
+    results = [read_result(tmp_path / f"{preset}.json") for preset in ("official", "robust")]
+    assert markdown(results).count("2/3, 1 missing") == 2
+    write_page(tmp_path / "page.html", results)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("2/3, 1 missing") == page.count("(no prediction)") == 2
 
 
 def test_every_cue_is_encoded_once_over_presets_and_floors() -> None:
