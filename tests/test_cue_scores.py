@@ -11,6 +11,8 @@ import pytest
 from xemogpt.cli import main
 from xemogpt.eval.compare import compare
 from xemogpt.eval.cue_scores import Remembering
+from xemogpt.eval.emocue_360 import scoring
+from xemogpt.eval.emocue_360.rules import RulesExtractor
 from xemogpt.eval.records import Record, read_records
 from xemogpt.eval.report import write_page
 from xemogpt.eval.score import Task, read_result, score, write_result
@@ -115,6 +117,23 @@ def test_missing_predictions_count_zero_in_robust_and_are_left_out_of_official(t
     write_page(tmp_path / "page.html", results)
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count("2/3, 1 missing") == page.count("(no prediction)") == 2
+
+
+def test_the_signature_says_which_side_was_read_by_what() -> None:
+    """In the signature `predictions/references`, or one word where both sides are alike."""
+    text, cues = "In the video, a face.", {"visual": ["a face"]}
+    read = f"rules-1@{RulesExtractor().digest}"
+    for said, truth, expected in (
+        ([cues], [cues], "given"),
+        ([text], [text], read),
+        ([text], [cues], f"{read}/given"),
+        ([cues], [text], f"given/{read}"),
+        ([text, cues], [cues, cues], f"given+{read}/given"),
+        ([cues, " \n"], [cues, cues], "given"),  # a blank text has no cue, whoever reads it
+        ([None], [text], read),
+    ):
+        signature = scoring.score(said, truth, encoder=Words())["signature"]
+        assert signature.split("|")[4] == f"ext:{expected}"
 
 
 def test_every_cue_is_encoded_once_over_presets_and_floors() -> None:
