@@ -207,7 +207,7 @@ def run_compare(args: argparse.Namespace) -> int:
     for row in rows:
         interval = f"[{row.low:+.4f}, {row.high:+.4f}]"
         numbers = f"{row.n:6}{row.a:9.4f}{row.b:9.4f}{row.difference:+9.4f}"
-        print(f"{row.metric:24}{numbers}   {interval:20}{row.p:.4f}")
+        print(f"{row.metric:24}{numbers}   {interval:20}{row.p:.4f}{row.note and '   ' + row.note}")
     if len(rows) > 1:
         say(f"{len(rows)} comparisons: one of them falls below p = .05 by chance more often than a single one would")
     return 0

@@ -79,7 +79,9 @@ def test_scores_by_hand() -> None:
     }
 
 
-def test_a_dimension_that_was_not_given_is_none_and_models_still_compare(tmp_path: Path) -> None:
+def test_a_dimension_that_was_not_given_is_none_and_models_still_compare(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     both, deaf = score(SAID, TRUTH, task()), score(SAID, TRUTH, task(modalities=("visual",)))
     assert deaf["scores"]["emocue_360"]["audio"] is None
     assert deaf["scores"]["emocue_360"]["mean"] == pytest.approx(np.mean([0.5, 1 / 3, 1, 1]))
@@ -87,6 +89,13 @@ def test_a_dimension_that_was_not_given_is_none_and_models_still_compare(tmp_pat
         write_result(tmp_path / f"{name}.json", result, {"model": name, "benchmark": "t", "modalities": []})
     rows = compare(read_result(tmp_path / "both.json"), read_result(tmp_path / "deaf.json"))
     assert {row.metric: row.difference for row in rows}["visual_f1"] == 0
+    note = "unlike means: A of visual+audio+global, B of visual+global"
+    assert {row.metric: row.note for row in rows if row.note} == {"mean_f1": note, "robust_mean_f1": note}
+    assert not any(row.note for row in compare(*[read_result(tmp_path / "both.json")] * 2))
+    assert main(["compare", str(tmp_path / "both.json"), str(tmp_path / "deaf.json")]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines["mean_f1"].endswith(note)
+    assert "unlike" not in lines["visual_f1"]
     other = read_result(tmp_path / "deaf.json")
     other["signatures"]["emocue_360"] = other["signatures"]["emocue_360"].replace("words", "others")
     with pytest.raises(ValueError, match="emocue_360 was computed differently"):
