@@ -131,7 +131,7 @@ def _confusion(result: Mapping[str, Any]) -> dict[str, Any]:
 def _densities(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """For each dimension: how many cues a text has, as shares of samples, for the references and each model."""
     series: dict[str, dict[str, list[int]]] = {dimension: {} for dimension in DIMENSIONS}
-    for result in results:
+    for result, model in zip(results, _distinct(results), strict=True):
         rows = [row["matching"] for row in result["samples"] if "matching" in row and row["prediction"] is not None]
         for dimension in DIMENSIONS:
             found = [row[dimension] for row in rows if dimension in row]
@@ -139,7 +139,7 @@ def _densities(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 reference = [len(each["matched"]) + len(each["missed"]) for each in found]
                 said = [len(each["matched"]) + len(each["hallucinated"]) for each in found]
                 series[dimension].setdefault(f"reference ({result['benchmark']})", reference)
-                series[dimension][result["model"]] = said
+                series[dimension][model] = said
     names = list(dict.fromkeys(name for counts in series.values() for name in counts))
     colours = {name: names.index(name) % COLOURS for name in names}  # one each, in all plots
     return [
@@ -151,6 +151,16 @@ def _densities(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for dimension, counts in series.items()
         if counts
     ]
+
+
+def _distinct(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A name for each result: its model, with benchmark, file and number where one model has several."""
+    names = [each["model"] for each in results]
+    for key in ("benchmark", "file"):
+        again = {name for name in names if names.count(name) > 1}
+        parts = [f"{name} ({each[key]})" for name, each in zip(names, results, strict=True)]
+        names = [part if name in again else name for name, part in zip(names, parts, strict=True)]
+    return [f"{name} #{index + 1}" if names.count(name) > 1 else name for index, name in enumerate(names)]
 
 
 def _density_svg(series: Mapping[str, Sequence[int]], colours: Mapping[str, int]) -> str:

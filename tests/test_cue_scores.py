@@ -2,6 +2,7 @@
 """EmoCue-360 inside a result: numbers by hand, undeclared modalities, matched pairs, and whatever users put in."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -126,6 +127,29 @@ def test_missing_predictions_count_zero_in_robust_and_are_left_out_of_official(t
     write_page(tmp_path / "page.html", results)
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count("2/3, 1 missing") == page.count("(no prediction)") == 2
+
+
+def test_each_result_has_its_own_cue_density(tmp_path: Path) -> None:
+    """Also where one model has several: of two benchmarks, two files, two files of one name."""
+    result = score(SAID, TRUTH, task())
+    fewer = score(SAID | {"a": record("a", ["smile"])}, TRUTH, task())
+    found = []
+    for place, benchmark, each in (("a", "s", result), ("b", "t", result), ("c", "t", fewer), ("other/c", "t", fewer)):
+        write_result(tmp_path / f"{place}.json", each, {"model": "m", "benchmark": benchmark, "modalities": []})
+        found.append(read_result(tmp_path / f"{place}.json"))
+    write_page(tmp_path / "page.html", found)
+    plots = (tmp_path / "page.html").read_text(encoding="utf-8").split("Cue density")[1].split("<h2>")[0]
+    visual = plots.split("Visual")[1].split("</section>")[0]
+    legend = re.findall(r'class="key k\d"></i>(.*?) <span class="soft">mean (.*?)</span>', visual)
+    assert sorted(legend) == [
+        ("m (s)", "1.3"),
+        ("m (t) (b.json)", "1.3"),
+        ("m (t) (c.json) #3", "1.0"),
+        ("m (t) (c.json) #4", "1.0"),
+        ("reference (s)", "1.7"),
+        ("reference (t)", "1.7"),
+    ]
+    assert visual.count("<polyline") == len(legend)
 
 
 def test_the_signature_says_which_side_was_read_by_what() -> None:
