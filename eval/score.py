@@ -18,7 +18,7 @@ from typing import Any
 
 from xemogpt.eval.open_vocabulary import Grouping, per_sample, read_labels, set_scores, wordnet_emotions
 from xemogpt.eval.recognition import read_label, recognition
-from xemogpt.eval.records import Record, match_ids, shown
+from xemogpt.eval.records import Record, jsonl_rows, match_ids, shown
 
 SEED = 0
 SHUFFLES = 10  # derangements of the references that a floor is the mean of
@@ -145,7 +145,7 @@ def read_result(path: str | Path) -> dict[str, Any]:
     """A result file, with its samples where they are.
 
     Raises:
-        ValueError: it is no result of `xemogpt score` or `xemogpt evaluate`.
+        ValueError: it is no result of `xemogpt score` or `xemogpt evaluate`, or a line of its samples is broken.
     """
     path = Path(path)
     try:
@@ -157,8 +157,21 @@ def read_result(path: str | Path) -> dict[str, Any]:
     if result.get("fold"):
         result["model"] += f" (fold {result['fold']})"
     samples = samples_file(path)
-    lines = samples.read_text(encoding="utf-8").splitlines() if samples.is_file() else []
-    return result | {"samples": [json.loads(line) for line in lines], "file": path.name}
+    return result | {"samples": _read_samples(samples) if samples.is_file() else [], "file": path.name}
+
+
+def _read_samples(path: Path) -> list[dict[str, Any]]:
+    rows = []
+    try:
+        for where, row in jsonl_rows(path.read_text(encoding="utf-8")):
+            if lacking := {"id", "prediction", "reference", "scores"} - set(row):
+                raise ValueError(f"{where}: lacks {', '.join(sorted(lacking))}")
+            rows.append(row)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+    except ValueError as error:
+        raise ValueError(f"{path}, {error}; score the predictions again") from None
+    return rows
 
 
 def derangements(count: int, times: int, seed: int) -> list[list[int]]:
