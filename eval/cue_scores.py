@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xemogpt.eval.records import Record
+from xemogpt.eval.records import Record, shown
 from xemogpt.eval.score import Scores, Task
 
 DIMENSIONS = ("visual", "audio", "global")
@@ -51,6 +51,8 @@ def score_cues(said: Sequence[Record], truth: Sequence[Record], task: Task, foun
     if lost := len(robust["missing"]):
         left_out = "" if preset == "robust" else f"; {preset} leaves them out"
         found.notes.append(f"emocue_360: {lost} references without a prediction: robust counts them 0{left_out}")
+    if failed := [each["id"] for each in robust["failed"]]:
+        found.notes.append(f"emocue_360: no cues could be had of {len(failed)} samples, not scored: {shown(failed)}")
     found.scores["emocue_360"] = node(result)
     found.scores["emocue_360_robust"] = node(robust) | {
         key: robust[key] for key in ("adjusted", "hallucination", "omission", "baseline") if key in robust
@@ -78,13 +80,13 @@ def score_cues(said: Sequence[Record], truth: Sequence[Record], task: Task, foun
 
 
 def node(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of a result of the metric, each dimension's interval beside it; how many predictions are missing."""
+    """The numbers of a result of the metric, each dimension's interval beside it; how many are missing or failed."""
     intervals = result.get("interval") or {}
     scores: dict[str, Any] = {}
     for name in DIMENSIONS:
         scores[name] = result[name] and {**result[name], "interval": intervals.get(name)}
     means = {key: result[key] for key in ("mean", "mean_f1")}
-    counts = {"missing": len(result["missing"])}
+    counts = {key: len(result[key]) for key in ("missing", "failed")}
     return scores | means | counts | {"interval": {key: intervals.get(key) for key in means}}
 
 

@@ -13,6 +13,7 @@ from xemogpt.cli import main
 from xemogpt.eval.compare import compare
 from xemogpt.eval.cue_scores import Remembering
 from xemogpt.eval.emocue_360 import scoring
+from xemogpt.eval.emocue_360.cue_schema import Cue, ExtractionError
 from xemogpt.eval.emocue_360.rules import RulesExtractor
 from xemogpt.eval.records import Record, read_records
 from xemogpt.eval.report import write_page
@@ -127,6 +128,24 @@ def test_missing_predictions_count_zero_in_robust_and_are_left_out_of_official(t
     write_page(tmp_path / "page.html", results)
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count("2/3, 1 missing") == page.count("(no prediction)") == 2
+
+
+class Picky(RulesExtractor):
+    def extract(self, text: str) -> list[Cue]:
+        if "bad" in text:
+            raise ExtractionError("does not like it")
+        return super().extract(text)
+
+
+def test_failed_extractions_are_counted_and_named() -> None:
+    truth = {name: Record(name, text) for name, text in (("a", "In the video, a face."), ("b", "In it, a brow."))}
+    said = truth | {"b": Record("b", "bad")}
+    result = score(said, truth, Task(("emocue_360",), cues={"encoder": Words(), "extractor": Picky()}))
+    assert [result["scores"][name]["failed"] for name in ("emocue_360", "emocue_360_robust")] == [1, 1]
+    assert "emocue_360: no cues could be had of 1 samples, not scored: b" in result["notes"]
+    fine = score(truth, truth, Task(("emocue_360",), cues={"encoder": Words(), "extractor": Picky()}))
+    assert fine["scores"]["emocue_360"]["failed"] == 0
+    assert fine["notes"] == []
 
 
 def test_each_result_has_its_own_cue_density(tmp_path: Path) -> None:
