@@ -28,7 +28,7 @@ def _register_evaluate(command: Command) -> None:
     add("--benchmark", required=True, metavar="NAME|FILE.yaml", help="emer, emocue_eval, ov_merd_plus, mer2023, ...")
     add("--root", required=True, metavar="DIR", help="where the data set was unpacked")
     add("--fold", type=int, metavar="K", help="of a benchmark that has folds")
-    add("--allow-missing", action="store_true", help="score what is there although clips or predictions are missing")
+    add("--allow-missing", action="store_true", help="score what is there; in robust EmoCue-360 a missing clip is 0")
     add("--model", required=True, metavar="ID|DIR|NAME", help="folder, Hub id, or name at the endpoint")
     add("--adapter", metavar="ID|DIR", help="a PEFT adapter on top of an XEmoGPT")
     add("--endpoint", metavar="URL", help="ask an OpenAI-compatible server, with the key in OPENAI_API_KEY")
@@ -56,7 +56,7 @@ def _register_score(command: Command) -> None:
     add("--modalities", nargs="+", choices=MODALITIES, help="that the model was given (default: both)")
     add("--model", metavar="NAME", help="as results and tables call it (default: the file's name)")
     add("--benchmark", default=None, metavar="NAME", help="likewise (default: the references' name)")
-    add("--allow-missing", action="store_true", help="score the rest although references have no prediction")
+    add("--allow-missing", action="store_true", help="score the rest; in robust EmoCue-360 a missing prediction is 0")
     add("--out", metavar="FILE.json", help="write the result there")
     _add_metrics(parser)
 
@@ -207,7 +207,7 @@ def run_compare(args: argparse.Namespace) -> int:
     for row in rows:
         interval = f"[{row.low:+.4f}, {row.high:+.4f}]"
         numbers = f"{row.n:6}{row.a:9.4f}{row.b:9.4f}{row.difference:+9.4f}"
-        print(f"{row.metric:24}{numbers}   {interval:20}{row.p:.4f}")
+        print(f"{row.metric:24}{numbers}   {interval:20}{row.p:.4f}{row.note and '   ' + row.note}")
     if len(rows) > 1:
         say(f"{len(rows)} comparisons: one of them falls below p = .05 by chance more often than a single one would")
     return 0

@@ -14,12 +14,16 @@ import numpy as np
 from xemogpt.eval.records import shown
 
 RESAMPLES = 2000
+MEANS = ("mean_f1", "robust_mean_f1")  # over the dimensions that a model has, so not of the same for all
 SAME = 1e-6  # a smaller difference of two float32 cosines is rounding: the same cue in another batch
 
 
 @dataclass(frozen=True)
 class Difference:
-    """b - a on n samples: mean difference, its 95 % interval, and the two-sided p of no difference."""
+    """b - a on n samples: mean difference, its 95 % interval, and the two-sided p of no difference.
+
+    note: why the two are not alike, if they are not.
+    """
 
     metric: str
     a: float
@@ -29,6 +33,7 @@ class Difference:
     high: float
     p: float
     n: int
+    note: str = ""
 
 
 def paired(a: np.ndarray, b: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float, float]:
@@ -109,13 +114,16 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, seed: int = 0) -> lis
     ours, theirs = ({row["id"]: row["scores"] for row in result["samples"]} for result in (a, b))
     ids = [name for name in ours if name in theirs]
     numbers = [k for k in _keys(ours) if k in _keys(theirs)]
+    dimensions = [_dimensions(result) for result in (a, b)]
+    aside = "" if dimensions[0] == dimensions[1] else "unlike means: A of {}, B of {}".format(*dimensions)
     found = []
     for metric in numbers:
         kept = [name for name in ids if metric in ours[name] and metric in theirs[name]]
         if len(kept) > 1:
             x, y = (np.array([side[name][metric] for name in kept], dtype=float) for side in (ours, theirs))
             low, high, p = paired(x, y, seed=seed)
-            found.append(Difference(metric, x.mean(), y.mean(), y.mean() - x.mean(), low, high, p, len(kept)))
+            note = aside if metric in MEANS else ""
+            found.append(Difference(metric, x.mean(), y.mean(), y.mean() - x.mean(), low, high, p, len(kept), note))
     labelled = [name for name in ids if "label" in ours[name] and "label" in theirs[name]]
     if len(labelled) > 1:
         said = [[side[name]["predicted"] for name in labelled] for side in (ours, theirs)]
@@ -130,6 +138,12 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, seed: int = 0) -> lis
 def _settings(signature: str) -> str:
     """A signature without how much was scored: how many samples, and the dimensions that a model has."""
     return re.sub(r"\|(?:n:[\d-]+/[\d-]+/[\d-]+|modalities:[^|]*|failed:\d+)", "", signature)
+
+
+def _dimensions(result: Mapping[str, Any]) -> str:
+    """The dimensions that a mean of EmoCue-360 is over."""
+    scores = result["scores"].get("emocue_360") or {}
+    return "+".join(name for name in ("visual", "audio", "global") if scores.get(name))
 
 
 def _keys(samples: Mapping[str, Mapping[str, Any]]) -> list[str]:

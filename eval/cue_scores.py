@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xemogpt.eval.records import Record
+from xemogpt.eval.records import Record, shown
 from xemogpt.eval.score import Scores, Task
 
 DIMENSIONS = ("visual", "audio", "global")
@@ -21,18 +21,20 @@ def score_cues(said: Sequence[Record], truth: Sequence[Record], task: Task, foun
     """Adds `emocue_360` to `found`, with the samples' numbers and pairs.
 
     A description is the cues of a record where it has them, else its text, out of which the extractor reads cues.
-    `task.cues`: preset, encoder (a Hub id, a folder, or a function) and extractor of the metric.
+    `task.cues`: preset, encoder (a Hub id, a folder, or a function) and extractor of the metric. `found.missing` goes
+    along without predictions: `robust` counts it 0, the other presets leave it out.
     """
     from xemogpt.eval.emocue_360.scoring import score
 
-    kept = [(p, t) for p, t in zip(said, truth, strict=True) if t.cues or (t.text or "").strip()]
-    if not kept:
-        found.notes.append("emocue_360: the references have neither cues nor texts")
+    pairs: list[tuple[Record | None, Record]] = [*zip(said, truth, strict=True), *((None, t) for t in found.missing)]
+    kept = [(p, t) for p, t in pairs if t.cues or (t.text or "").strip()]
+    if all(p is None for p, _ in kept):
+        found.notes.append("emocue_360: no reference that has a prediction has cues or a text")
         return
-    if len(kept) < len(truth):
-        found.notes.append(f"emocue_360: {len(truth) - len(kept)} references have no cues and no text")
+    if len(kept) < len(pairs):
+        found.notes.append(f"emocue_360: {len(pairs) - len(kept)} references have no cues and no text")
     names = [t.id for _, t in kept]
-    ours, theirs = [p.cues or p.text or "" for p, _ in kept], [t.cues or t.text for _, t in kept]
+    ours, theirs = [p and (p.cues or p.text or "") for p, _ in kept], [t.cues or t.text for _, t in kept]
     options: dict[str, Any] = {
         "ids": names,
         "encoder": Remembering(task.cues.get("encoder")),
@@ -46,6 +48,11 @@ def score_cues(said: Sequence[Record], truth: Sequence[Record], task: Task, foun
     preset = task.cues.get("preset", "official")
     result = score(ours, theirs, preset=preset, **options)
     robust = result if preset == "robust" else score(ours, theirs, preset="robust", **options)
+    if lost := len(robust["missing"]):
+        left_out = "" if preset == "robust" else f"; {preset} leaves them out"
+        found.notes.append(f"emocue_360: {lost} references without a prediction: robust counts them 0{left_out}")
+    if failed := [each["id"] for each in robust["failed"]]:
+        found.notes.append(f"emocue_360: no cues could be had of {len(failed)} samples, not scored: {shown(failed)}")
     found.scores["emocue_360"] = node(result)
     found.scores["emocue_360_robust"] = node(robust) | {
         key: robust[key] for key in ("adjusted", "hallucination", "omission", "baseline") if key in robust
@@ -58,7 +65,8 @@ def score_cues(said: Sequence[Record], truth: Sequence[Record], task: Task, foun
             numbers = {f"{prefix}{name}_f1": value for name, value in scored.items()}
             if scored:
                 numbers[f"{prefix}mean_f1"] = sum(scored.values()) / len(scored)
-            found.samples[row["id"]] |= numbers
+            if numbers:
+                found.samples.setdefault(row["id"], {}).update(numbers)
     for row in robust["pairs"]:
         found.matching[row["id"]] = {
             name: {
@@ -72,13 +80,14 @@ def score_cues(said: Sequence[Record], truth: Sequence[Record], task: Task, foun
 
 
 def node(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of a result of the metric, each dimension's interval beside it."""
+    """The numbers of a result of the metric, each dimension's interval beside it; how many are missing or failed."""
     intervals = result.get("interval") or {}
     scores: dict[str, Any] = {}
     for name in DIMENSIONS:
         scores[name] = result[name] and {**result[name], "interval": intervals.get(name)}
     means = {key: result[key] for key in ("mean", "mean_f1")}
-    return scores | means | {"interval": {key: intervals.get(key) for key in means}}
+    counts = {key: len(result[key]) for key in ("missing", "failed")}
+    return scores | means | counts | {"interval": {key: intervals.get(key) for key in means}}
 
 
 class Remembering:

@@ -206,7 +206,12 @@ def _csv_rows(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
         raise ValueError(f"line {start}: is no CSV ({error})") from None
 
 
-def _jsonl_rows(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def jsonl_rows(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of JSON lines, each with "line N".
+
+    Raises:
+        ValueError: a line that holds no object; names it.
+    """
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield f"line {number}", _object(line, f"line {number}")
@@ -252,4 +257,4 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_READERS = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".json": _json_rows}
+_READERS = {".csv": _csv_rows, ".jsonl": jsonl_rows, ".json": _json_rows}

@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from xemogpt.eval.table import COLUMNS, groups, ranks, shown, used_columns, value
+from xemogpt.eval.table import COLUMNS, covered, groups, ranks, shown, used_columns, value
 
 DIMENSIONS = ("visual", "audio", "global")
 MOST_MEDIA_BYTES = 8_000_000  # of a clip that goes into the page
@@ -55,7 +55,7 @@ def _table(title: str, members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One group: models ranked in each column, floors below each."""
     columns = used_columns(members)
     rows: list[dict[str, Any]] = [
-        {"model": each["model"], "coverage": each["coverage"], "cells": [], "floor": []} for each in members
+        {"model": each["model"], "covered": covered(each["coverage"]), "cells": [], "floor": []} for each in members
     ]
     for name, path, factor in columns:
         numbers = [value(each["scores"], path) for each in members]
@@ -131,15 +131,15 @@ def _confusion(result: Mapping[str, Any]) -> dict[str, Any]:
 def _densities(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """For each dimension: how many cues a text has, as shares of samples, for the references and each model."""
     series: dict[str, dict[str, list[int]]] = {dimension: {} for dimension in DIMENSIONS}
-    for result in results:
-        rows = [row["matching"] for row in result["samples"] if "matching" in row]
+    for result, model in zip(results, _distinct(results), strict=True):
+        rows = [row["matching"] for row in result["samples"] if "matching" in row and row["prediction"] is not None]
         for dimension in DIMENSIONS:
             found = [row[dimension] for row in rows if dimension in row]
             if found:
                 reference = [len(each["matched"]) + len(each["missed"]) for each in found]
                 said = [len(each["matched"]) + len(each["hallucinated"]) for each in found]
                 series[dimension].setdefault(f"reference ({result['benchmark']})", reference)
-                series[dimension][result["model"]] = said
+                series[dimension][model] = said
     names = list(dict.fromkeys(name for counts in series.values() for name in counts))
     colours = {name: names.index(name) % COLOURS for name in names}  # one each, in all plots
     return [
@@ -151,6 +151,16 @@ def _densities(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for dimension, counts in series.items()
         if counts
     ]
+
+
+def _distinct(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A name for each result: its model, with benchmark, file and number where one model has several."""
+    names = [each["model"] for each in results]
+    for key in ("benchmark", "file"):
+        again = {name for name in names if names.count(name) > 1}
+        parts = [f"{name} ({each[key]})" for name, each in zip(names, results, strict=True)]
+        names = [part if name in again else name for name, part in zip(names, parts, strict=True)]
+    return [f"{name} #{index + 1}" if names.count(name) > 1 else name for index, name in enumerate(names)]
 
 
 def _density_svg(series: Mapping[str, Sequence[int]], colours: Mapping[str, int]) -> str:
@@ -183,7 +193,7 @@ def _density_svg(series: Mapping[str, Sequence[int]], colours: Mapping[str, int]
 
 def _cases(results: Sequence[Mapping[str, Any]], most: int, media: Path | None) -> list[dict[str, Any]]:
     """Clips evenly from the worst to the best of the first model, each with every model's text."""
-    first = [row for row in results[0]["samples"] if row["prediction"].get("text") or row.get("matching")]
+    first = [row for row in results[0]["samples"] if (row["prediction"] or {}).get("text") or row.get("matching")]
     first.sort(key=lambda row: (_overall(row), row["id"]))
     count = min(most, len(first))
     picked = [first[round(k * (len(first) - 1) / max(1, count - 1))] for k in range(count)]
@@ -210,6 +220,8 @@ def _cases(results: Sequence[Mapping[str, Any]], most: int, media: Path | None) 
 
 def _answer(model: str, row: Mapping[str, Any]) -> dict[str, Any]:
     prediction, scores = row["prediction"], dict(row["scores"])
+    if prediction is None:
+        prediction = {"text": "(no prediction)"}
     text = prediction.get("text") or ", ".join(prediction.get("labels") or ()) or prediction.get("label") or ""
     diagrams = []
     for name in DIMENSIONS:

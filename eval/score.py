@@ -18,7 +18,7 @@ from typing import Any
 
 from xemogpt.eval.open_vocabulary import Grouping, per_sample, read_labels, set_scores, wordnet_emotions
 from xemogpt.eval.recognition import read_label, recognition
-from xemogpt.eval.records import Record, match_ids, shown
+from xemogpt.eval.records import Record, jsonl_rows, match_ids, shown
 
 SEED = 0
 SHUFFLES = 10  # derangements of the references that a floor is the mean of
@@ -40,7 +40,10 @@ class Task:
 
 @dataclass
 class Scores:
-    """By metric: scores, their floor, signatures; by sample: numbers that can be compared pairwise."""
+    """By metric: scores, their floor, signatures; by sample: numbers that can be compared pairwise.
+
+    missing: references without a prediction, for metrics that count them.
+    """
 
     scores: dict[str, Any] = field(default_factory=dict)
     floor: dict[str, Any] = field(default_factory=dict)
@@ -48,6 +51,7 @@ class Scores:
     samples: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     matching: dict[str, dict[str, Any]] = field(default_factory=dict)  # by sample and dimension: cues and their pairs
+    missing: list[Record] = field(default_factory=list)
 
 
 def score(
@@ -55,7 +59,8 @@ def score(
 ) -> dict[str, Any]:
     """Scores, coverage and samples.
 
-    Empty predictions are scored, as nothing, and listed. References without a prediction are listed and not scored.
+    Empty predictions are scored, as nothing, and listed. References without a prediction are listed; the robust preset
+    of EmoCue-360 counts them 0, and nothing else scores them.
 
     Raises:
         ValueError: no id in common; references without a prediction (names them), unless `allow_missing`; a metric
@@ -67,10 +72,10 @@ def score(
     if missing and not allow_missing:
         raise ValueError(
             f"{len(missing)} of {len(references)} references have no prediction: {shown(missing)}; --allow-missing "
-            "scores the rest"
+            "scores the rest, and robust EmoCue-360 counts these 0"
         )
     said, truth = [predictions[name] for name in both], [references[name] for name in both]
-    found = Scores(samples={name: {} for name in both})
+    found = Scores(samples={name: {} for name in both}, missing=[references[name] for name in missing])
     for metric in task.metrics:
         METRICS[metric](said, truth, task, found)
     if not found.scores:
@@ -88,9 +93,15 @@ def score(
         },
         "notes": found.notes,
         "samples": [
-            {"id": name, "prediction": p.to_row(), "reference": t.to_row(), "scores": found.samples[name]}
+            {
+                "id": name,
+                "prediction": predictions[name].to_row() if name in predictions else None,
+                "reference": reference.to_row(),
+                "scores": found.samples[name],
+            }
             | ({"matching": found.matching[name]} if name in found.matching else {})
-            for name, p, t in zip(both, said, truth, strict=True)
+            for name, reference in references.items()
+            if name in found.samples
         ],
     }
 
@@ -134,7 +145,7 @@ def read_result(path: str | Path) -> dict[str, Any]:
     """A result file, with its samples where they are.
 
     Raises:
-        ValueError: it is no result of `xemogpt score` or `xemogpt evaluate`.
+        ValueError: it is no result of `xemogpt score` or `xemogpt evaluate`, or a line of its samples is broken.
     """
     path = Path(path)
     try:
@@ -146,8 +157,21 @@ def read_result(path: str | Path) -> dict[str, Any]:
     if result.get("fold"):
         result["model"] += f" (fold {result['fold']})"
     samples = samples_file(path)
-    lines = samples.read_text(encoding="utf-8").splitlines() if samples.is_file() else []
-    return result | {"samples": [json.loads(line) for line in lines], "file": path.name}
+    return result | {"samples": _read_samples(samples) if samples.is_file() else [], "file": path.name}
+
+
+def _read_samples(path: Path) -> list[dict[str, Any]]:
+    rows = []
+    try:
+        for where, row in jsonl_rows(path.read_text(encoding="utf-8")):
+            if lacking := {"id", "prediction", "reference", "scores"} - set(row):
+                raise ValueError(f"{where}: lacks {', '.join(sorted(lacking))}")
+            rows.append(row)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+    except ValueError as error:
+        raise ValueError(f"{path}, {error}; score the predictions again") from None
+    return rows
 
 
 def derangements(count: int, times: int, seed: int) -> list[list[int]]:

@@ -72,6 +72,12 @@ def groups(results: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Map
         yield f"{benchmark}, {GROUPS.get(modalities, ' and '.join(modalities))}", members
 
 
+def covered(coverage: Mapping[str, Any]) -> str:
+    """How many clips were scored of how many, and how many have no prediction."""
+    missing = len(coverage.get("missing", ()))
+    return f"{coverage['scored']}/{coverage['references']}" + (f", {missing} missing" if missing else "")
+
+
 def ranks(column: str, numbers: Sequence[float | None]) -> list[int | None]:
     """1 for the best of a column (nearest to 0 of a gap or an error), None for what is absent or alone."""
     badness = [None if x is None else abs(x) if column in ("Gap", "ECE") else -x for x in numbers]
@@ -84,7 +90,7 @@ def markdown(results: Sequence[Mapping[str, Any]]) -> str:
     parts = []
     for title, members in groups(results):
         columns = used_columns(members)
-        rows = [[each["model"], "{scored}/{references}".format(**each["coverage"])] for each in members]
+        rows = [[each["model"], covered(each["coverage"])] for each in members]
         floors = [["floor", ""] for _ in members]
         for name, path, factor in columns:
             numbers = [value(each["scores"], path) for each in members]

@@ -266,6 +266,27 @@ def test_rules_read_both_languages() -> None:
         assert all(cue.span and text[slice(*cue.span)] == cue.text and cue.source == "rules-1" for cue in some)
 
 
+@pytest.mark.parametrize(
+    ("text", "cues"),
+    [
+        ("It seems that in the audio, his voice is low.", ["his voice is low"]),
+        ("It appears that, in the video, he nods.", ["he nods"]),
+        ("Perhaps, he is sad.", ["he is sad"]),
+        ("Perhaps in the video, it looks like he nods.", ["it looks like he nods"]),
+        ("It is likely that in the following scene: he nods.", ["It is likely that in the following scene: he nods"]),
+        ("He frowns, it seems, at the man, perhaps.", ["He frowns", "at the man, perhaps"]),
+        ("似乎在音频中，他的声音很低。", ["他的声音很低"]),
+        ("It seems sad, and he seems so.", ["It seems sad", "he seems so"]),
+        ("It seems that in the audio.", []),
+    ],
+)
+def test_a_hedge_with_an_empty_opening_is_no_cue(text: str, cues: list[str]) -> None:
+    """A hedge before an observation stays, as does a clause that has more than it."""
+    assert [cue.text for cue in RulesExtractor().extract(text)] == cues
+    if not cues:
+        assert not any(RulesExtractor(variant).extract(text) for variant in VARIANTS)
+
+
 def test_rules_on_real_annotations(shared: Path) -> None:
     """Nearly all have cues of every modality, none of them an opening that says nothing; all spans are right."""
     with (shared / "real" / "emer_v2_reason.csv").open(encoding="utf-8") as file:

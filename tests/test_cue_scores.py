@@ -2,6 +2,7 @@
 """EmoCue-360 inside a result: numbers by hand, undeclared modalities, matched pairs, and whatever users put in."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +12,13 @@ import pytest
 from xemogpt.cli import main
 from xemogpt.eval.compare import compare
 from xemogpt.eval.cue_scores import Remembering
+from xemogpt.eval.emocue_360 import scoring
+from xemogpt.eval.emocue_360.cue_schema import Cue, ExtractionError
+from xemogpt.eval.emocue_360.rules import RulesExtractor
 from xemogpt.eval.records import Record, read_records
+from xemogpt.eval.report import write_page
 from xemogpt.eval.score import Task, read_result, score, write_result
+from xemogpt.eval.table import markdown
 
 
 class Words:
@@ -75,7 +81,9 @@ def test_scores_by_hand() -> None:
     }
 
 
-def test_a_dimension_that_was_not_given_is_none_and_models_still_compare(tmp_path: Path) -> None:
+def test_a_dimension_that_was_not_given_is_none_and_models_still_compare(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     both, deaf = score(SAID, TRUTH, task()), score(SAID, TRUTH, task(modalities=("visual",)))
     assert deaf["scores"]["emocue_360"]["audio"] is None
     assert deaf["scores"]["emocue_360"]["mean"] == pytest.approx(np.mean([0.5, 1 / 3, 1, 1]))
@@ -83,10 +91,101 @@ def test_a_dimension_that_was_not_given_is_none_and_models_still_compare(tmp_pat
         write_result(tmp_path / f"{name}.json", result, {"model": name, "benchmark": "t", "modalities": []})
     rows = compare(read_result(tmp_path / "both.json"), read_result(tmp_path / "deaf.json"))
     assert {row.metric: row.difference for row in rows}["visual_f1"] == 0
+    note = "unlike means: A of visual+audio+global, B of visual+global"
+    assert {row.metric: row.note for row in rows if row.note} == {"mean_f1": note, "robust_mean_f1": note}
+    assert not any(row.note for row in compare(*[read_result(tmp_path / "both.json")] * 2))
+    assert main(["compare", str(tmp_path / "both.json"), str(tmp_path / "deaf.json")]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines["mean_f1"].endswith(note)
+    assert "unlike" not in lines["visual_f1"]
     other = read_result(tmp_path / "deaf.json")
     other["signatures"]["emocue_360"] = other["signatures"]["emocue_360"].replace("words", "others")
     with pytest.raises(ValueError, match="emocue_360 was computed differently"):
         compare(read_result(tmp_path / "both.json"), other)
+
+
+def test_missing_predictions_count_zero_in_robust_and_are_left_out_of_official(tmp_path: Path) -> None:
+    said = {"a": TRUTH["a"], "c": TRUTH["c"]}
+    with pytest.raises(ValueError, match="1 of 3 references have no prediction: b; --allow-missing"):
+        score(said, TRUTH, task())
+    for preset in ("official", "robust"):
+        settings = Task(("emocue_360",), cues={"encoder": Words(), "preset": preset})
+        result = score(said, TRUTH, settings, allow_missing=True)
+        asked, robust = result["scores"]["emocue_360"], result["scores"]["emocue_360_robust"]
+        assert robust["mean_f1"] == pytest.approx(2 / 3)
+        assert asked["mean_f1"] == pytest.approx(1 if preset == "official" else 2 / 3)
+        assert asked["visual"]["n"] == (2 if preset == "official" else 3)
+        assert (asked["missing"], robust["missing"]) == (1, 1)
+        assert any("1 references without a prediction: robust counts them 0" in note for note in result["notes"])
+        row = next(row for row in result["samples"] if row["id"] == "b")
+        assert row["prediction"] is None
+        assert row["scores"]["robust_mean_f1"] == 0
+        assert ("mean_f1" in row["scores"]) == (preset == "robust")
+        assert row["matching"]["visual"] == {"matched": [], "hallucinated": [], "missed": ["tear", "fist"]}
+        write_result(tmp_path / f"{preset}.json", result, {"model": preset, "benchmark": "t", "modalities": []})
+    results = [read_result(tmp_path / f"{preset}.json") for preset in ("official", "robust")]
+    assert markdown(results).count("2/3, 1 missing") == 2
+    write_page(tmp_path / "page.html", results)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("2/3, 1 missing") == page.count("(no prediction)") == 2
+
+
+class Picky(RulesExtractor):
+    def extract(self, text: str) -> list[Cue]:
+        if "bad" in text:
+            raise ExtractionError("does not like it")
+        return super().extract(text)
+
+
+def test_failed_extractions_are_counted_and_named() -> None:
+    truth = {name: Record(name, text) for name, text in (("a", "In the video, a face."), ("b", "In it, a brow."))}
+    said = truth | {"b": Record("b", "bad")}
+    result = score(said, truth, Task(("emocue_360",), cues={"encoder": Words(), "extractor": Picky()}))
+    assert [result["scores"][name]["failed"] for name in ("emocue_360", "emocue_360_robust")] == [1, 1]
+    assert "emocue_360: no cues could be had of 1 samples, not scored: b" in result["notes"]
+    fine = score(truth, truth, Task(("emocue_360",), cues={"encoder": Words(), "extractor": Picky()}))
+    assert fine["scores"]["emocue_360"]["failed"] == 0
+    assert fine["notes"] == []
+
+
+def test_each_result_has_its_own_cue_density(tmp_path: Path) -> None:
+    """Also where one model has several: of two benchmarks, two files, two files of one name."""
+    result = score(SAID, TRUTH, task())
+    fewer = score(SAID | {"a": record("a", ["smile"])}, TRUTH, task())
+    found = []
+    for place, benchmark, each in (("a", "s", result), ("b", "t", result), ("c", "t", fewer), ("other/c", "t", fewer)):
+        write_result(tmp_path / f"{place}.json", each, {"model": "m", "benchmark": benchmark, "modalities": []})
+        found.append(read_result(tmp_path / f"{place}.json"))
+    write_page(tmp_path / "page.html", found)
+    plots = (tmp_path / "page.html").read_text(encoding="utf-8").split("Cue density")[1].split("<h2>")[0]
+    visual = plots.split("Visual")[1].split("</section>")[0]
+    legend = re.findall(r'class="key k\d"></i>(.*?) <span class="soft">mean (.*?)</span>', visual)
+    assert sorted(legend) == [
+        ("m (s)", "1.3"),
+        ("m (t) (b.json)", "1.3"),
+        ("m (t) (c.json) #3", "1.0"),
+        ("m (t) (c.json) #4", "1.0"),
+        ("reference (s)", "1.7"),
+        ("reference (t)", "1.7"),
+    ]
+    assert visual.count("<polyline") == len(legend)
+
+
+def test_the_signature_says_which_side_was_read_by_what() -> None:
+    """In the signature `predictions/references`, or one word where both sides are alike."""
+    text, cues = "In the video, a face.", {"visual": ["a face"]}
+    read = f"rules-1@{RulesExtractor().digest}"
+    for said, truth, expected in (
+        ([cues], [cues], "given"),
+        ([text], [text], read),
+        ([text], [cues], f"{read}/given"),
+        ([cues], [text], f"given/{read}"),
+        ([text, cues], [cues, cues], f"given+{read}/given"),
+        ([cues, " \n"], [cues, cues], "given"),  # a blank text has no cue, whoever reads it
+        ([None], [text], read),
+    ):
+        signature = scoring.score(said, truth, encoder=Words())["signature"]
+        assert signature.split("|")[4] == f"ext:{expected}"
 
 
 def test_every_cue_is_encoded_once_over_presets_and_floors() -> None:

@@ -2,6 +2,7 @@
 """From clips to results: generation that outlives a kill, endpoints, scores with floors, comparisons, the commands."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -357,6 +358,27 @@ def test_compare_refuses_what_cannot_be_compared(tmp_path: Path) -> None:
     (tmp_path / "b.json").write_text("{}")
     with pytest.raises(ValueError, match="is no result"):
         read_result(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ('{"id": "b", "sco', r"line 2: is not JSON \(.*column \d+\)"),
+        ("[1]", "line 2: is no object"),
+        ('{"id": "b"}', "line 2: lacks prediction, reference, scores"),
+        ("\udcff", r"is not UTF-8 text \(byte \d+\)"),
+    ],
+)
+def test_a_broken_line_of_samples_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture, line: str, what: str
+) -> None:
+    write_result(tmp_path / "a.json", score(TRUTH, TRUTH, Task(("cider",))), {"model": "m", "benchmark": "t"})
+    samples = tmp_path / "a.samples.jsonl"
+    assert len(read_result(tmp_path / "a.json")["samples"]) == len(TRUTH)
+    first, _, *rest = samples.read_text(encoding="utf-8").split("\n")
+    samples.write_text("\n".join([first, line, *rest]), encoding="utf-8", errors="surrogateescape")
+    assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "a.json")]) == 2
+    assert re.search(rf"a\.samples\.jsonl(:|,) {what}", capsys.readouterr().err)
 
 
 def test_table_shows_dashes_for_what_was_not_given() -> None:

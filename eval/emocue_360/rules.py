@@ -100,6 +100,13 @@ _NOTHING = re.compile(  # says only that nothing can be said, or nothing at all
     r"|(?:无法|不能|难以|很难)(?:准确|直接)?(?:通过|根据)?\S{0,6}?(?:判断|确定|推断|推测|得知|获取|提供|辨别)"
     rf"|^(?:the\s+)?{_NOUN}s?(?:\s+{_CLUES})?$|^we (?:reach|come to)\b|^(?:总体而言|这?些?画面)$"
 )
+_HEDGING = re.compile(  # with nothing but openings beside it, it is no cue; before an observation it stays
+    r"(?i)(?:(?:it|this|that)\s+(?:seem|appear|look|sound)(?:s|ed)?(?:\s+(?:so|like|likely|as if|as though|that))*"
+    r"|it\s+(?:is|was|(?:may|might|could|can)\s+be)\s+(?:(?:likely|possible|probable|said|assumed)(?:\s+that)?|that)"
+    r"|perhaps|maybe|possibly|probably|presumably|apparently|seemingly"
+    r"|(?:I|we|one)\s+(?:(?:can|could|would|might)\s+)?(?:thinks?|believes?|guess|supposes?|assumes?)(?:\s+that)?)\b"
+    r"|似乎|好像|仿佛|(?:看|听)起来|看上去|可能|也许|或许|大概|我们?(?:觉得|认为|猜测?)"
+)
 _LEAD_IN = re.compile(  # what introduces a quotation and is no cue without it
     r"(?i)(?:the\s+)?(?:subtitles?|text|sentence|line|dialogue|character|speaker|s?he|man|woman|person)?(?:\s+text)?\s*"
     r"(?:in the (?:text|subtitles?)\s*)?(?:contents?)?(?:\s*(?:says?|reads?|states?|said|shows?|is|are))*"
@@ -173,8 +180,10 @@ def _cues(text: str, variant: str) -> Iterator[Cue]:
             start, end = _stripped(text, start, end, openings=variant != "openings")
             clause = text[start:end]
             words = _words(clause)
-            if not words or _NOTHING.search(clause) or (quotations and (_LEAD_IN.fullmatch(clause) or words < 3)):
-                continue  # nothing is left, or a scrap between quotations
+            if not words or _NOTHING.search(clause) or _only_hedges(clause):
+                continue  # nothing is left
+            if quotations and (_LEAD_IN.fullmatch(clause) or words < 3):
+                continue  # a scrap between quotations
             modality = _modality(clause, "global" if inferring else sentence.modality, variant)
             inferred = inferring or (modality == "global" and sentence.modality != "global")
             yield _cue(text, start, end, modality, "inference" if inferred else "observation")
@@ -213,6 +222,14 @@ def _words(text: str) -> float:
     """Number of words; two characters of Chinese count as one."""
     words = re.findall(r"[A-Za-z0-9'’-]+|[^\W\dA-Za-z_]", text)
     return sum(1 if word.isascii() else 0.5 for word in words)
+
+
+def _only_hedges(clause: str) -> bool:
+    """Whether a clause is only hedges and openings: "It seems that in the audio"."""
+    at = 0
+    while (part := _HEDGING.match(clause, at) or _SHELL.match(clause, at)) and part.end() > at:
+        at = part.end()
+    return at == len(clause)
 
 
 def _stripped(text: str, start: int, end: int, openings: bool = True) -> tuple[int, int]:

@@ -72,8 +72,8 @@ def score(
     table, kept, failed = [], [], []
     for name, given, target in zip(names, candidates, targets, strict=True):
         try:
-            read = None if given is None else reader.read(given, f"prediction {name!r}")
-            table.append((read, reader.read(target, f"reference {name!r}")))
+            read = None if given is None else reader.read(given, "prediction", name)
+            table.append((read, reader.read(target, "reference", name)))
             kept.append(name)
         except ExtractionError as error:
             failed.append({"id": name, "reason": str(error)})
@@ -156,19 +156,23 @@ def align(
 
 
 class _Reader:
-    """Descriptions in all their forms, as cues; remembers whether the extractor was needed."""
+    """Descriptions in all their forms, as cues; remembers on which side the extractor was needed."""
 
     def __init__(self, extractor: CueExtractor | None):
-        self.extractor, self.used = extractor, False
+        self.extractor = extractor
+        self.sources: dict[str, set[str]] = {"prediction": set(), "reference": set()}
 
-    def read(self, value: Any, where: str) -> Description:
+    def read(self, value: Any, side: str, name: str) -> Description:
+        where = f"{side} {name!r}"
         if not isinstance(value, str):
+            self.sources[side].add("given")
             return read_description(value, where)
         if self.extractor is None:
             from .rules import RulesExtractor
 
             self.extractor = RulesExtractor()
-        self.used = True
+        if value.strip():  # a blank text has no cue, whoever reads it
+            self.sources[side].add(f"{self.extractor.name}@{self.extractor.digest}")
         try:
             return group_cues(self.extractor.extract(value))
         except ExtractionError as error:
@@ -176,7 +180,9 @@ class _Reader:
 
     @property
     def tag(self) -> str:
-        return f"{self.extractor.name}@{self.extractor.digest}" if self.used and self.extractor else "given"
+        """Where the cues come from: given, an extractor, or both; predictions/references where the two differ."""
+        sides = ["+".join(sorted(sources)) for sources in self.sources.values() if sources]
+        return "/".join(dict.fromkeys(sides)) or "given"
 
 
 class _Dimension:
