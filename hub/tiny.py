@@ -317,7 +317,7 @@ def assemble_tiny(
         OSError: the place cannot be written.
     """
     if vision is not None:
-        needed = (FILE, "config.json", "video_preprocessor_config.json")
+        needed = (FILE, "config.json", "preprocessor_config.json")
         if lacking := [name for name in needed if not (Path(vision) / name).is_file()]:
             raise FileNotFoundError(f"{vision}: holds no {', '.join(lacking)}; give the output folder of stage 0")
     wanted = recipe(llm, audio, vision)

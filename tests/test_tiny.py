@@ -187,12 +187,10 @@ def test_audio_of_another_kind_is_refused(llm_folder: Path) -> None:
 
 
 def test_vision_of_another_kind_is_refused(llm_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        FileNotFoundError, match=r"no video_preprocessor_config\.json; give the output folder of stage 0"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"no preprocessor_config\.json; give the output folder of stage 0"):
         tiny.assemble_tiny(tmp_path / "out", vision=llm_folder)
     (tmp_path / "model.safetensors").touch()  # as a checkpoint of stage 0 holds it
-    with pytest.raises(FileNotFoundError, match=r"holds no config\.json, video_preprocessor_config\.json; give the"):
+    with pytest.raises(FileNotFoundError, match=r"holds no config\.json, preprocessor_config\.json; give the"):
         tiny.assemble_tiny(tmp_path / "out", vision=tmp_path)
     assert not (tmp_path / "out").exists()
 
