@@ -11,6 +11,7 @@ the LLM's weights, so that what comes out needs no PEFT.
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,24 @@ WHOLE = (
     "video_cue_head",
     "audio_cue_head",
 )
+CARD = """---
+library_name: transformers
+license: apache-2.0
+pipeline_tag: video-text-to-text
+language: [en]
+tags: [xemogpt, emotion-recognition, explainable, multimodal]
+---
+
+# The trained parts of xemogpt-tiny
+
+Vision tower, both bridges, cue heads, projectors and LoRA factors, in bfloat16; SmolLM2-135M-Instruct and Whisper tiny.en
+come from their authors (`xemogpt tiny` puts all together). Trained on EmoCue-Synth alone: rendered heads and synthesised
+voices whose cues are known. It is there to show that the parts work and to be tried out. Of real people it has seen
+none, so what it says of them is no evidence; it must not be used to judge anybody.
+
+What it gets right and wrong on rendered clips that it has not seen is in `results/tiny_study.json`, and read out in
+`docs/tiny.md`. `scripts/train_tiny.sh` is the whole way; its stages follow.
+"""
 SIZES = ("video_text_size", "audio_text_size", "audio_pooling")  # of the configuration, which the weights depend on
 
 
@@ -71,6 +90,18 @@ def pack(adapter: str | os.PathLike, out: str | os.PathLike, dtype: torch.dtype 
     told = {"sizes": json.dumps({name: getattr(config, name) for name in SIZES})}
     kept = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     save_file({name: tensor.detach().contiguous() for name, tensor in kept.items()}, path, metadata=told)
+    return path
+
+
+def write_card(out: str | os.PathLike, runs: Sequence[str | os.PathLike]) -> Path:
+    """Writes `out/README.md`: what the weights are, and the cards of the runs that they come from.
+
+    Raises:
+        FileNotFoundError: a run without its card.
+    """
+    parts = [Path(run, "README.md").read_text(encoding="utf-8").split("---\n", 2)[2] for run in runs]
+    path = Path(out) / "README.md"
+    path.write_text(CARD + "".join(part.replace("\n# XEmoGPT, ", "\n## ") for part in parts), encoding="utf-8")
     return path
 
 

@@ -28,6 +28,16 @@ done
 [ -f runs/tiny-stage3/adapter_model.safetensors ] ||
     xemogpt train stage3 --config "$recipes/stage3.yaml" --set model=runs/tiny-base $steps
 
-# As a plain model folder, and as the small file of trained parts.
+# As a plain model folder, and as the small file of trained parts with its card.
 [ -d runs/tiny-merged ] || xemogpt merge runs/tiny-stage3 --out runs/tiny-merged
-python -c "from xemogpt.hub.trained import pack; print(pack('runs/tiny-stage3', 'checkpoints/xemogpt-tiny'))"
+python - <<'END'
+from xemogpt.hub.trained import pack, write_card
+
+print(pack("runs/tiny-stage3", "checkpoints/xemogpt-tiny"))
+write_card("checkpoints/xemogpt-tiny", [f"runs/tiny-stage{stage}" for stage in range(4)])
+END
+
+# What it tells of clips that it has not seen: results/tiny_study.json.
+mkdir -p results
+python "$(dirname "$0")/study_tiny.py" --model runs/tiny-merged --corpus corpus --answers runs/study \
+    --out results/tiny_study.json

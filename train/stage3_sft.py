@@ -289,10 +289,16 @@ def _trainer(
     arguments: Arguments, training: Any, model: Any, processor: Any, collator: Any, train: Any, evaluation: Any
 ) -> None:
     """Trains, resumes where a run was killed, and writes the result with its card."""
+    import trl.trainer.utils
     from trl import SFTTrainer
 
     from xemogpt.train.run_card import write_run_card
     from xemogpt.train.trainer import CheckedTrainer
+
+    if not torch.accelerator.is_available() and hasattr(trl.trainer.utils, "_use_triton"):
+        # Without Triton, TRL 1.16 sends every position through the LLM's head, for compilers that need fixed shapes. A
+        # CPU does not: with the answers' positions alone, as on a GPU, a step of the small model takes half the time.
+        trl.trainer.utils._use_triton = lambda device: True
 
     class Stage3Trainer(CheckedTrainer, SFTTrainer):
         """TRL's trainer with our checks; its model card of a checkpoint is replaced by that of the run."""
