@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from xemogpt.data.synth.cue_types import AUDIO, VISUAL
 from xemogpt.data.synth.exact import Truth, exact_cues, names_emotion, read_truth, says_conflict
 from xemogpt.data.synth.phrasing import parse_emotions, read_cues
 from xemogpt.inference.clips import Clip, gather_clips
@@ -25,6 +26,7 @@ from xemogpt.inference.explanation import Decoding, Question
 
 SPLITS = ("test_identity", "test_voice", "test_phrasing", "test_combination", "test_conflict")
 BLIND = "test_identity"
+OTHER = {"visual": "audio", "audio": "visual"}
 RESAMPLES = 2000
 SEED = 0
 
@@ -99,10 +101,10 @@ def emocue(said: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, Any]:
 
 def emotion(said: Mapping[str, str], truth: Mapping[str, Truth]) -> dict[str, Any] | None:
     """How often the emotion named last is the clip's."""
-    return share([parse_emotions_last(text) == truth[name].label for name, text in said.items()])
+    return share([concluded_emotion(text) == truth[name].label for name, text in said.items()])
 
 
-def parse_emotions_last(text: str) -> str | None:
+def concluded_emotion(text: str) -> str | None:
     """The emotion of the last sentence that names one."""
     for sentence in reversed(text.split(". ")):
         if named := parse_emotions(sentence):
@@ -126,7 +128,7 @@ def obedience(told: Mapping[str, Mapping[str, str]], truth: Mapping[str, Truth])
             f"names the {other}'s, of these": share(
                 [names_emotion(texts[name], getattr(truth[name], other)) for name in named]
             ),
-            "claims of the other modality": share([bool(_claims(texts[name], kind)) for name in apart]),
+            "claims of the other modality": share([bool(claimed(texts[name], OTHER[kind], kind)) for name in apart]),
         }
     found["both"] = {
         "tells the conflict": share([says_conflict(told["reason"][name]) for name in apart]),
@@ -135,12 +137,15 @@ def obedience(told: Mapping[str, Mapping[str, str]], truth: Mapping[str, Truth])
     return found
 
 
-def _claims(text: str, kind: str) -> set[str]:
-    """Cues of the modality that was not asked for."""
-    from xemogpt.data.synth.cue_types import AUDIO, VISUAL
+def claimed(text: str, modality: str, default: str | None = None) -> set[str]:
+    """The cues of a modality that a text asserts."""
+    types = VISUAL if modality == "visual" else AUDIO
+    return {cue for cue, sign in read_cues(text, default).items() if sign > 0 and cue in types}
 
-    other = AUDIO if kind == "visual" else VISUAL
-    return {cue for cue, sign in read_cues(text, kind).items() if sign > 0 and cue in other}
+
+def claims(said: Mapping[str, str]) -> dict[str, float]:
+    """Cues of each modality that an answer asserts, on average; there should be none of an absent medium."""
+    return {key: float(np.mean([len(claimed(text, key)) for text in said.values()])) for key in ("visual", "audio")}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -158,10 +163,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.answers.mkdir(parents=True, exist_ok=True)
 
     result: dict[str, Any] = {"splits": {}, "controls": {}}
-    ask = (args.answers, args.model, args.batch_size)
 
     def asked(clips: Sequence[Clip], task: str, name: str) -> dict[str, str]:
-        return answers(clips, task, ask[0], name, *ask[1:])
+        return answers(clips, task, args.answers, name, args.model, args.batch_size)
 
     for split in SPLITS:
         folder = Path(args.corpus, split)
@@ -188,10 +192,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 scores = exact(blind, truth)
                 result["controls"][name] = {
                     "exact": {key: scores[key] for key in ("visual", "audio", "all")},
-                    "claims": {key: claims(blind, key) for key in ("visual", "audio")},
+                    "claims": claims(blind),
                     "emotion": emotion(blind, truth),
                 }
-            result["controls"]["everything"] = {"claims": {key: claims(said, key) for key in ("visual", "audio")}}
+            result["controls"]["everything"] = {"claims": claims(said)}
     about = {
         "what": "what the small model tells of held-out rendered clips",
         "command": shlex.join(["python", "scripts/study_tiny.py"]) + " " + shown_command(argv or sys.argv[1:]),
@@ -199,16 +203,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     Path(args.out).write_text(json.dumps(about | result | provenance() | {"seed": SEED}, indent=2) + "\n")
     return 0
-
-
-def claims(said: Mapping[str, str], modality: str) -> float:
-    """Cues of a modality that an answer asserts, on average: where the medium is absent there is nothing to claim."""
-    from xemogpt.data.synth.cue_types import AUDIO, VISUAL
-
-    types = VISUAL if modality == "visual" else AUDIO
-    return float(
-        np.mean([sum(s > 0 and cue in types for cue, s in read_cues(text).items()) for text in said.values()])
-    )
 
 
 if __name__ == "__main__":
