@@ -23,6 +23,7 @@ if __name__ == "__main__":
             "xemogpt": [
                 "*.json",
                 "*.jinja",
+                "checkpoints/xemogpt-tiny/*",
                 "recipes/**/*.yaml",
                 "recipes/*.sh",
                 "eval/*.json",

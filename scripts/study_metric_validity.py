@@ -1,0 +1,223 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""Which metric ranks descriptions as the truth does? The truth is known of EmoCue-Synth's clips.
+
+    python scripts/study_metric_validity.py --out results/metric_validity.json --figure docs/metric_validity.png
+
+Descriptions of every quality are composed from a clip's cues, in other words than the reference: with a share of the
+cues left out, with cues that the clip does not show, with cues denied, with another emotion, of another clip. Their
+exact F1 is read off the cue types that went into them, so no parser stands between. Every metric scores the same
+texts; the result is the rank correlation of its scores with the exact F1 over these systems, and within each clip.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import kendalltau, spearmanr
+
+from xemogpt.data.synth.cue_types import AUDIO, VISUAL
+from xemogpt.data.synth.exact import exact_cues
+from xemogpt.data.synth.paragraph import Story, TypedCue, compose
+from xemogpt.data.synth.phrasing import EMOTION_WORDS
+from xemogpt.data.synth.plan import draw_plan
+
+SEED = 0
+KEPT, ADDED = (1.0, 0.75, 0.5, 0.25, 0.0), (0.0, 0.5, 1.0)
+RESAMPLES = 1000
+PRESETS = ("official", "equation", "robust")
+DIMENSIONS = ("visual", "audio", "global")
+
+
+@dataclass(frozen=True)
+class Told:
+    """A description: its text, and the cues that it asserts or denies."""
+
+    text: str
+    cues: dict[str, int]
+
+
+def stories(count: int) -> list[Story]:
+    """What clips of the corpus show, two cues at least, without rendering them."""
+    found: list[Story] = []
+    index = 0
+    while len(found) < count:
+        plan = draw_plan(SEED, index)
+        index += 1
+        cues = [
+            TypedCue(shown.type, modality, 1, shown.intensity)
+            for modality, kinds in (("visual", plan.visual), ("audio", plan.audio))
+            for shown in kinds
+        ]
+        if len(cues) > 1:
+            emotions = (plan.face_emotion, plan.voice_emotion, plan.words_emotion, plan.label)
+            found.append(Story(plan.person.is_male, 4.0, plan.sentence, tuple(cues), *emotions))
+    return found
+
+
+def told(story: Story, rng: np.random.Generator, held_out: bool = True) -> Told:
+    """The story in words; `held_out` takes phrasings that the references never use."""
+    text, _ = compose(story, rng, held_out)
+    return Told(text, {cue.type: cue.polarity for cue in story.cues})
+
+
+def thinned(story: Story, kept: float, added: float, rng: np.random.Generator) -> Story:
+    """A share of the cues, and false ones, `added` times as many as there were true ones; shares hold on average."""
+    count = len(story.cues)
+    true = [story.cues[index] for index in rng.permutation(count)[: int(kept * count + rng.random())]]
+    shown = {cue.type for cue in story.cues}
+    pool = [(name, "visual") for name in VISUAL if name not in shown]
+    pool += [(name, "audio") for name in AUDIO if name not in shown]
+    drawn = rng.permutation(len(pool))[: int(added * count + rng.random())]
+    false = [TypedCue(pool[index][0], pool[index][1], 1, float(rng.uniform(0.5, 1.0))) for index in drawn]
+    return replace(story, cues=(*true, *false))
+
+
+def other_emotion(story: Story, rng: np.random.Generator) -> Story:
+    """The same cues, another feeling."""
+    others = [name for name in EMOTION_WORDS if name not in (story.face, story.voice, story.words, story.label)]
+    name = others[int(rng.integers(len(others)))]
+    return replace(story, face=name, voice=name, words=name, label=name)
+
+
+def systems(clips: Sequence[Story]) -> dict[str, list[Told]]:
+    """Descriptions of all clips by the system that tells them."""
+    ways: dict[str, Callable[[int, np.random.Generator], Told]] = {}
+    for kept, added in product(KEPT, ADDED):
+
+        def partly(index: int, rng: np.random.Generator, kept: float = kept, added: float = added) -> Told:
+            return told(thinned(clips[index], kept, added, rng), rng)
+
+        ways[f"{kept:.0%} of the cues, {added:.0%} false"] = partly
+    ways["all cues denied"] = lambda index, rng: told(
+        replace(clips[index], cues=tuple(replace(cue, polarity=-1) for cue in clips[index].cues)), rng
+    )
+    ways["all cues, another emotion"] = lambda index, rng: told(other_emotion(clips[index], rng), rng)
+    ways["another clip"] = lambda index, rng: told(clips[(index + 1) % len(clips)], rng)
+    ways["another clip, this clip's emotion"] = lambda index, rng: told(
+        replace(clips[index], cues=clips[(index + 1) % len(clips)].cues), rng
+    )
+    ways["all cues, the reference's phrasings"] = lambda index, rng: told(clips[index], rng, held_out=False)
+    ways["half of the cues, the reference's phrasings"] = lambda index, rng: told(
+        thinned(clips[index], 0.5, 0.0, rng), rng, held_out=False
+    )
+    return {
+        name: [way(index, np.random.default_rng([SEED, number, index])) for index in range(len(clips))]
+        for number, (name, way) in enumerate(ways.items(), 1)
+    }
+
+
+def measure(said: Sequence[Told], references: Sequence[str], clips: Sequence[Story], encoder: Any) -> dict[str, Any]:
+    """A system's exact F1 and every metric, over all clips, and for each clip where a metric gives that."""
+    from xemogpt.eval.emocue_360.scoring import score
+    from xemogpt.eval.text_metrics import bleu, cider, cider_d
+
+    truth = [{cue.type: 1 for cue in story.cues} for story in clips]
+    exact = exact_cues([each.cues for each in said], truth)
+    samples = {"exact F1": [2 * row["hits"] / max(row["said"] + row["shown"], 1) for row in exact["samples"]]}
+    texts = [each.text for each in said]
+    whole = {"exact F1": exact["all"]["f1"]}
+    for preset in PRESETS:
+        result = score(texts, references, preset=preset, encoder=encoder, derangements=0, bootstrap=0, per_sample=True)
+        for name, parts in ((f"EmoCue-360 {preset}", DIMENSIONS), (f"{preset}, no global", DIMENSIONS[:2])):
+            whole[name] = float(np.mean([result[part]["f1"] for part in parts]))
+            samples[name] = [
+                float(np.mean([row[part]["f1"] for part in parts if row.get(part)] or [0.0]))
+                for row in result["samples"]
+            ]
+    for order in (1, 4):
+        whole[f"BLEU-{order}"] = bleu(texts, references, order)[0]
+    for name, metric in (("CIDEr", cider), ("CIDEr-D", cider_d)):
+        samples[name] = metric(texts, references)
+        whole[name] = float(np.mean(samples[name]))
+    return {"scores": whole, "samples": samples}
+
+
+def correlations(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of each metric with the exact F1: over systems, with an interval over systems; and within clips, averaged."""
+    names = [name for name in next(iter(table.values()))["scores"] if name != "exact F1"]
+    truth = np.array([row["scores"]["exact F1"] for row in table.values()])
+    drawn = np.random.default_rng(SEED).integers(len(truth), size=(RESAMPLES, len(truth)))
+    found = {}
+    for name in names:
+        values = np.array([row["scores"][name] for row in table.values()])
+        resampled = [kendalltau(truth[rows], values[rows]).statistic for rows in drawn]
+        found[name] = {
+            "spearman": float(spearmanr(truth, values).statistic),
+            "kendall": float(kendalltau(truth, values).statistic),
+            "kendall_interval": [float(each) for each in np.nanpercentile(resampled, (2.5, 97.5))],
+        }
+        if name in next(iter(table.values()))["samples"]:
+            ours, theirs = (np.array([row["samples"][key] for row in table.values()]).T for key in ("exact F1", name))
+            within = [kendalltau(a, b).statistic for a, b in zip(ours, theirs, strict=True)]
+            found[name]["kendall_within_clips"] = float(np.nanmean(within))
+    return found
+
+
+def draw(table: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]], path: str) -> None:
+    """Each metric against the exact F1, one dot a system."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    names = list(found)
+    figure, axes = plt.subplots(3, 4, figsize=(13, 9), sharex=True)
+    truth = [row["scores"]["exact F1"] for row in table.values()]
+    for axis, name in zip(axes.flat, names, strict=False):
+        axis.scatter(truth, [row["scores"][name] for row in table.values()], s=22, color="#24537a")
+        for special, color in (("all cues denied", "#b3261e"), ("all cues, another emotion", "#2e7d32")):
+            row = table[special]["scores"]
+            axis.scatter([row["exact F1"]], [row[name]], s=40, color=color, label=special)
+        axis.set_title(f"{name}\nKendall {found[name]['kendall']:.2f}", fontsize=10)
+        axis.set_ylim(bottom=0)
+        axis.spines[["top", "right"]].set_visible(False)
+    for axis in axes.flat[len(names) :]:
+        axis.axis("off")
+        axis.legend(*axes.flat[0].get_legend_handles_labels(), loc="center", frameon=False)
+    figure.supxlabel("exact F1 of the cues")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compose, score, correlate, write."""
+    from xemogpt.eval.cue_scores import Remembering
+    from xemogpt.eval.score import provenance, shown_command
+
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--clips", type=int, default=100, metavar="N", help="default: %(default)s")
+    parser.add_argument("--out", required=True, metavar="FILE.json")
+    parser.add_argument("--figure", metavar="FILE.png")
+    args = parser.parse_args(argv)
+
+    clips, encoder = stories(args.clips), Remembering()
+    references = [told(each, np.random.default_rng([SEED, 0, i]), held_out=False).text for i, each in enumerate(clips)]
+    table = {}
+    for name, said in systems(clips).items():
+        table[name] = measure(said, references, clips, encoder)
+        print(f"{name:44}", *(f"{key} {value:.3f}" for key, value in table[name]["scores"].items()), flush=True)
+    found = correlations(table)
+    for name, row in found.items():
+        print(f"{name:22}", row, flush=True)
+    words = shown_command(argv or sys.argv[1:])
+    about = {
+        "what": "rank correlation of metrics with the exact F1 of cues, over descriptions of known quality",
+        "command": f"python scripts/study_metric_validity.py {words}",
+        "clips": args.clips,
+        "correlations": found,
+        "systems": {name: row["scores"] for name, row in table.items()},
+    }
+    Path(args.out).write_text(json.dumps(about | provenance() | {"seed": SEED}, indent=2) + "\n")
+    if args.figure:
+        draw(table, found, args.figure)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
