@@ -40,13 +40,13 @@ tags: [xemogpt, emotion-recognition, explainable, multimodal]
 
 # The trained parts of xemogpt-tiny
 
-Vision tower, both bridges, cue heads, projectors and LoRA factors, in bfloat16; SmolLM2-135M-Instruct and Whisper tiny.en
-come from their authors (`xemogpt tiny` puts all together). Trained on EmoCue-Synth alone: rendered heads and synthesised
-voices whose cues are known. It is there to show that the parts work and to be tried out. Of real people it has seen
-none, so what it says of them is no evidence; it must not be used to judge anybody.
+Vision tower, both bridges, cue heads, projectors and LoRA factors, in bfloat16; SmolLM2-135M-Instruct and Whisper
+tiny.en come from their authors (`xemogpt tiny` puts all together). Trained on EmoCue-Synth alone: rendered heads and
+synthesised voices whose cues are known. It is there to show that the parts work and to be tried out. Of real people it
+has seen none, so what it says of them is no evidence; it must not be used to judge anybody.
 
-What it gets right and wrong on rendered clips that it has not seen is in `results/tiny_study.json`, and read out in
-`docs/tiny.md`. `scripts/train_tiny.sh` is the whole way; its stages follow.
+What it gets right and wrong on rendered clips that it has not seen: `scripts/study_tiny.py`. `scripts/train_tiny.sh`
+is the whole way to these weights; its stages follow.
 """
 SIZES = ("video_text_size", "audio_text_size", "audio_pooling")  # of the configuration, which the weights depend on
 
@@ -90,6 +90,7 @@ def pack(adapter: str | os.PathLike, out: str | os.PathLike, dtype: torch.dtype 
     told = {"sizes": json.dumps({name: getattr(config, name) for name in SIZES})}
     kept = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     save_file({name: tensor.detach().contiguous() for name, tensor in kept.items()}, path, metadata=told)
+    path.chmod(0o644)  # safetensors keeps it from everybody else
     return path
 
 

@@ -29,7 +29,11 @@ def is_packaged(path: Path) -> bool:
     """Whether the file at `path` (relative to the root) belongs into the wheel."""
     if path.parent == Path("."):
         return path.suffix in {".py", ".json", ".jinja"} and path.name != "setup.py"
-    if path.parts[0] in PACKAGE_FOLDERS and path.suffix in {".py", ".html"} or path.parts[0] in {"checkpoints", "recipes"}:
+    if (
+        path.parts[0] in PACKAGE_FOLDERS
+        and path.suffix in {".py", ".html"}
+        or path.parts[0] in {"checkpoints", "recipes"}
+    ):
         return True
     if path.parts[0] == "eval" and path.suffix in {".jinja", ".json", ".yaml"}:
         return True

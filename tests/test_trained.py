@@ -77,6 +77,12 @@ def test_weights_of_the_stages_reach_a_fresh_model(place: Path, adapter: Path, t
                 parameter.fill_(0.5)
     trained.apply(fresh, file.parent)
     assert fresh.config.untrained_parts == []
+    card = trained.write_card(file.parent, [adapter]).read_text()
+    assert card.startswith("---\nlibrary_name: transformers\nlicense: apache-2.0\n")
+    assert "\n## stage 3\n\nTrained from `base` for 3 steps" in card
+    assert card.count("\n---\n") == 1
+    with pytest.raises(FileNotFoundError):
+        trained.write_card(file.parent, [tmp_path])
     expected = merged.state_dict()
     moved = XEmoGPTForConditionalGeneration.from_pretrained(place / "base").state_dict()
     changed = [name for name in expected if not torch.equal(expected[name], moved[name])]

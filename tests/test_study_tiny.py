@@ -1,0 +1,72 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""The study of the small model: what it counts, on answers written by hand."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from xemogpt.data.synth.exact import Truth
+from xemogpt.inference.clips import Clip
+
+SAD, ANGRY = "He looks sad", "He sounds angry"
+
+
+@pytest.fixture(scope="module")
+def study(root: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("study_tiny", root / "scripts" / "study_tiny.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_obedience_counts_what_is_named_first(study: ModuleType) -> None:
+    truth = {name: Truth({}, "sad", "angry", "sad", "video-aligned") for name in "abc"}
+    truth["d"] = Truth({}, "sad", "sad", "sad", "consistent")
+    told = {
+        "visual": {"a": SAD, "b": ANGRY, "c": "In the video, he frowns. In the audio, his voice trembles.", "d": SAD},
+        "audio": {"a": ANGRY, "b": ANGRY, "c": ANGRY, "d": SAD},
+        "reason": {"a": "Face and voice disagree.", "b": "He is sad.", "c": "He is sad.", "d": "They disagree."},
+    }
+    found = study.obedience(told, truth)
+    assert found["visual"]["names an emotion"]["share"] == pytest.approx(2 / 3)
+    assert found["visual"]["names the face's, of these"]["share"] == 0.5
+    assert found["visual"]["names the voice's, of these"]["share"] == 0.5
+    assert found["visual"]["claims of the other modality"]["share"] == pytest.approx(1 / 3)
+    assert found["audio"]["names the voice's, of these"] == {"share": 1.0, "interval": [1.0, 1.0], "n": 3}
+    assert found["both"]["tells the conflict"]["share"] == pytest.approx(1 / 3)
+    assert found["both"]["tells one where there is none"] == {"share": 1.0, "interval": [1.0, 1.0], "n": 1}
+    assert study.share([]) is None
+
+
+def test_claims_and_the_concluded_emotion(study: ModuleType) -> None:
+    text = "In the video, he frowns without a smile. In the audio, his voice trembles. He seems sad. Later, furious."
+    assert study.claims({"a": text, "b": "In the audio, his voice trembles."}) == {"visual": 0.5, "audio": 1.0}
+    assert study.concluded_emotion(text) == "angry"
+    assert study.concluded_emotion("A wall. A door.") is None
+    truth = {"a": Truth({"brows_lowered": 1}, "sad", "sad", "angry", "consistent")}
+    assert study.emotion({"a": text}, truth)["share"] == 1.0
+
+
+def test_intervals_are_over_clips(study: ModuleType) -> None:
+    truth = {str(index): Truth({"smile": 1}, "happy", "happy", "happy", "consistent") for index in range(20)}
+    right, wrong = "In the video, she smiles.", "In the video, she frowns."
+    scores = study.exact({name: right if int(name) < 10 else wrong for name in truth}, truth)
+    low, high = scores["all"]["f1_interval"]
+    assert scores["all"]["f1"] == 0.5
+    assert 0.2 < low < 0.4 < 0.6 < high < 0.8
+
+
+def test_shuffled_frames_keep_the_sound(study: ModuleType, root: Path) -> None:
+    clip = Clip(video=str(root / "examples/joy.mp4"), id="joy")
+    changed = study.shuffled(clip)
+    assert changed.audio == clip.video
+    assert changed.video.shape[0] == 16
+    again = study.shuffled(clip).video
+    assert np.array_equal(changed.video, again)
+    assert study.CONTROLS["no picture"](clip).video is None
+    assert study.CONTROLS["no sound"](clip).audio is False
