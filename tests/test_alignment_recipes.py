@@ -53,6 +53,8 @@ def course(root: Path, name: str, folder: Path) -> list[dict[str, float]]:
         f"cache={folder / 'cache'}",
         f"output_dir={folder / 'out'}",
         f"max_steps={STEPS}",
+        "warmup_steps=10",
+        "bf16=false",
         "per_device_train_batch_size=8",
         "logging_steps=1",
         "eval_strategy='no'",

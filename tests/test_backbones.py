@@ -13,6 +13,7 @@ from transformers import (
     ConvNextConfig,
     Dinov2Config,
     GPT2Config,
+    MobileNetV2Config,
     PhiConfig,
     SiglipVisionConfig,
     ViTConfig,
@@ -113,7 +114,9 @@ def test_other_backbones(part: str, config: Any, feature: str, tmp_path: Path) -
 def test_pooled_encoder_without_sequence_is_read_through_its_pool() -> None:
     config = ConvNextConfig(hidden_sizes=[16, 32], depths=[1, 1], num_stages=2, image_size=32)
     with pytest.raises(ValueError, match="pass its bridge"):
-        XEmoGPTForConditionalGeneration.from_backbones(config, audio_config(), text_config())
+        XEmoGPTForConditionalGeneration.from_backbones(MobileNetV2Config(), audio_config(), text_config())
+    model = XEmoGPTForConditionalGeneration.from_backbones(config, audio_config(), text_config())
+    assert model.config.video_bridge_config.hidden_size == 32  # of the last stage, which is pooled
     bridge = XEmoGPTBridgeConfig(hidden_size=32, intermediate_size=48, num_attention_heads=4)
     model = XEmoGPTForConditionalGeneration.from_backbones(
         config, audio_config(), text_config(), video_bridge_config=bridge

@@ -100,6 +100,8 @@ def test_extracted_cues_score_as_the_texts_do(tmp_path: Path, capsys: pytest.Cap
     other = {name: text.replace("smiles", "frowns").replace("低沉", "响亮") for name, text in TEXTS.items()}
     from_rows = score(other, {row["id"]: row for row in rows(out)}, encoder=letters, preset="robust")
     from_texts = score(other, TEXTS, encoder=letters, preset="robust")
+    signatures = [result.pop("signature") for result in (from_rows, from_texts)]
+    assert signatures[0].replace("/given", "") == signatures[1]
     assert from_rows == from_texts
     assert 0 < from_rows["mean"] < 1
 
