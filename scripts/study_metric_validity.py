@@ -166,8 +166,8 @@ def draw(table: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]], pat
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    names = list(found)
-    figure, axes = plt.subplots(3, 4, figsize=(13, 9), sharex=True)
+    names = [name for name in found if "equation" not in name]  # which gives the scores of "official" here
+    figure, axes = plt.subplots(2, 4, figsize=(13, 6.4), sharex=True)
     truth = [row["scores"]["exact F1"] for row in table.values()]
     for axis, name in zip(axes.flat, names, strict=False):
         axis.scatter(truth, [row["scores"][name] for row in table.values()], s=22, color="#24537a")
@@ -177,9 +177,7 @@ def draw(table: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]], pat
         axis.set_title(f"{name}\nKendall {found[name]['kendall']:.2f}", fontsize=10)
         axis.set_ylim(bottom=0)
         axis.spines[["top", "right"]].set_visible(False)
-    for axis in axes.flat[len(names) :]:
-        axis.axis("off")
-        axis.legend(*axes.flat[0].get_legend_handles_labels(), loc="center", frameon=False)
+    axes.flat[0].legend(loc="lower center", frameon=False, fontsize=9)
     figure.supxlabel("exact F1 of the cues")
     figure.tight_layout()
     figure.savefig(path, dpi=110)
