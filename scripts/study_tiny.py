@@ -35,7 +35,7 @@ def shuffled(clip: Clip) -> Clip:
     """The clip with its frames in another order, and its own sound."""
     from xemogpt.media_xemogpt import load_video
 
-    frames = load_video(str(clip.video), 16).frames
+    frames = load_video(str(Path(clip.folder or ".", str(clip.video))), 16).frames
     order = np.random.default_rng(SEED).permutation(len(frames))
     return replace(clip, video=frames[order], audio=clip.video)
 
