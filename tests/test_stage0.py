@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from toy_clips import EMOTIONS, toy_corpus
-from transformers import CLIPVisionModel
+from transformers import CLIPVisionModel, ResNetModel
 
+from xemogpt.backbones_xemogpt import load_vision
 from xemogpt.cli import main
 from xemogpt.train.stage0_tower import Arguments, changed, levels_at, mean_average_precision, read_clips
+from xemogpt.video_processing_xemogpt import XEmoGPTVideoProcessor
 
 TOWER = (
     "{model_type: clip_vision_model, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, "
@@ -76,6 +78,19 @@ def test_tower_learns_and_is_taken_by_others(corpus: Path, tmp_path: Path, capsy
     capsys.readouterr()
     assert main(recipe(corpus, stopped, frames_per_clip=2)) == 2
     assert "is of another configuration (frames_per_clip 4, now 2)" in capsys.readouterr().err
+
+
+def test_any_image_encoder_can_be_the_tower(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    resnet = "{model_type: resnet, layer_type: basic, embedding_size: 8, hidden_sizes: [8, 16], depths: [1, 1]}"
+    assert main(recipe(corpus, tmp_path / "resnet", vision=resnet, image_size=32, max_steps=2)) == 0
+    tower = load_vision(tmp_path / "resnet", None)
+    assert type(tower) is ResNetModel
+    assert tower(torch.zeros(1, 3, 32, 32)).pooler_output.shape == (1, 16, 1, 1)
+    assert XEmoGPTVideoProcessor.from_pretrained(tmp_path / "resnet").crop_size == 32
+    capsys.readouterr()
+    for vision, told in ((TOWER, "reads frames of 16 pixels, image_size is 32"), ("{depths: [1]}", "model_type None")):
+        assert main(recipe(corpus, tmp_path / "wrong", vision=vision, image_size=32)) == 2
+        assert told in capsys.readouterr().err
 
 
 def test_levels_rise_and_fall_with_the_cue() -> None:

@@ -91,6 +91,11 @@ def test_who_sees_nothing_tells_nothing_of_it() -> None:
     assert next(instructions(heard, ["reason"], ["en"], blind=1.0)).audio == "y.wav"
 
 
+def test_blind_must_be_a_share(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"blind is a share from 0 to 1, not 1\.5"):
+        stage3_sft.main(arguments(place, blind=1.5), config(tmp_path))
+
+
 def test_cues_win_over_sentences_and_labels_are_words() -> None:
     row = {"id": "x", "video": "x.mp4", "text": TEXT.format("low", "sad"), "label": "sad"}
     sample = EmotionSample.from_row(row | {"cues": [{"text": "His brow is low", "modality": "visual"}]})

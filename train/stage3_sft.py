@@ -240,6 +240,8 @@ def rows(mixture: Mixture, arguments: Arguments, training: Any, collator: Instru
     def read(sample: Any) -> int:
         if not asked[sample.id]:
             raise ValueError(f"has no answer of the kinds {', '.join(arguments.kinds)}: it needs a text or cues")
+        for each in asked[sample.id]:
+            collator.conversation(_row(each))  # where a blind one takes the sound alone, the clip must have some
         longest = _row(max(asked[sample.id], key=lambda each: len(each.answer)))
         conversation = collator.conversation(longest)
         decode_media(conversation, collator.processor)
@@ -297,7 +299,7 @@ def _trainer(
 
     if not torch.accelerator.is_available() and hasattr(trl.trainer.utils, "_use_triton"):
         # Without Triton, TRL 1.16 sends every position through the LLM's head, for compilers that need fixed shapes. A
-        # CPU does not: with the answers' positions alone, as on a GPU, a step of the small model takes half the time.
+        # CPU does not: with the answers' positions alone, as on a GPU, four steps of the small model take 36 s, not 48
         trl.trainer.utils._use_triton = lambda device: True
 
     class Stage3Trainer(CheckedTrainer, SFTTrainer):
