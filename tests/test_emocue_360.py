@@ -473,7 +473,6 @@ assert "xemogpt" not in sys.modules
 
 def test_the_module_is_the_function(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through `evaluate`, whose table turns descriptions into text and back, the scores and the signature stay."""
-    monkeypatch.setattr(evaluate.config, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.setattr(sys, "path", [*sys.path])
     metric = evaluate.load(str(root / "eval" / "emocue_360"), cache_dir=str(tmp_path))
     said = {"a": {"visual": [Cue("a face", "visual")], "global": ["sad"]}, "b": None, "c": "In the video, a brow."}
