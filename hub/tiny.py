@@ -29,14 +29,13 @@ import torch
 from filelock import FileLock
 from tokenizers import pre_tokenizers
 from transformers import (
+    AutoConfig,
     AutoTokenizer,
     GgufConfig,
     LlamaForCausalLM,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    ResNetConfig,
-    ResNetModel,
     WhisperFeatureExtractor,
 )
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -214,7 +213,7 @@ def build_vision_tower(seed: int = SEED) -> PreTrainedModel:
     """A ResNet of 2.8 M parameters, seeded and untrained; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ResNetModel(ResNetConfig(**{key: VISION[key] for key in VISION if key != "model_type"})).eval()
+        return load_vision(AutoConfig.for_model(**VISION), None).eval()
 
 
 # ---- the whole model

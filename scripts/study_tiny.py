@@ -21,6 +21,7 @@ import numpy as np
 from xemogpt.data.synth.cue_types import AUDIO, VISUAL
 from xemogpt.data.synth.exact import Truth, exact_cues, names_emotion, read_truth, says_conflict
 from xemogpt.data.synth.phrasing import parse_emotions, read_cues
+from xemogpt.eval.emocue_360.resampling import bootstrap_means, interval
 from xemogpt.inference.clips import Clip, gather_clips
 from xemogpt.inference.explanation import Decoding, Question
 
@@ -67,11 +68,9 @@ def answers(
 def exact(said: Mapping[str, str | Mapping[str, int]], truth: Mapping[str, Truth], default: str | None = None) -> dict:
     """Exact scores by modality, F1 with its 95 % interval over clips, and how often each cue is hit."""
     scores = exact_cues(list(said.values()), [truth[name].cues for name in said], default)
-    counts = np.array([[row[key] for key in ("hits", "said", "shown")] for row in scores.pop("samples")])
-    drawn = np.random.default_rng(SEED).integers(len(counts), size=(RESAMPLES, len(counts)))
-    hits, told, shown = counts[drawn].sum(1).T
-    low, high = np.percentile(2 * hits / np.maximum(told + shown, 1), (2.5, 97.5))
-    scores["all"]["f1_interval"] = [float(low), float(high)]
+    counts = np.array([[row[key] for key in ("hits", "said", "shown")] for row in scores.pop("samples")], float)
+    hits, told, shown = bootstrap_means(counts, RESAMPLES, SEED).T
+    scores["all"]["f1_interval"] = list(interval(2 * hits / np.maximum(told + shown, 1e-9)) or ())
     return scores
 
 
@@ -80,9 +79,8 @@ def share(hits: Sequence[bool]) -> dict[str, Any] | None:
     if not hits:
         return None
     values = np.array(hits, float)
-    means = values[np.random.default_rng(SEED).integers(len(values), size=(RESAMPLES, len(values)))].mean(1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return {"share": float(values.mean()), "interval": [float(low), float(high)], "n": len(hits)}
+    found = interval(bootstrap_means(values[:, None], RESAMPLES, SEED)[:, 0])
+    return {"share": float(values.mean()), "interval": list(found or ()), "n": len(hits)}
 
 
 def emocue(said: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, Any]:

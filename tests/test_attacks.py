@@ -1,8 +1,8 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """The attacks on EmoCue-360: what they are made of, and that what was measured says what the documents say."""
 
-import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -12,13 +12,8 @@ DIMENSIONS = ("visual", "audio", "global")
 
 
 @pytest.fixture(scope="module")
-def study(root: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("study_attacks", root / "scripts" / "study_attacks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def study(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("study_attacks")
 
 
 @pytest.mark.parametrize(

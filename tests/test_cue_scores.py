@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_emocue_360 import Picky
 
 from xemogpt.cli import main
 from xemogpt.eval.compare import compare
 from xemogpt.eval.cue_scores import Remembering
 from xemogpt.eval.emocue_360 import scoring
-from xemogpt.eval.emocue_360.cue_schema import Cue, ExtractionError
 from xemogpt.eval.emocue_360.rules import RulesExtractor
 from xemogpt.eval.records import Record, read_records
 from xemogpt.eval.report import write_page
@@ -128,13 +128,6 @@ def test_missing_predictions_count_zero_in_robust_and_are_left_out_of_official(t
     write_page(tmp_path / "page.html", results)
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count("2/3, 1 missing") == page.count("(no prediction)") == 2
-
-
-class Picky(RulesExtractor):
-    def extract(self, text: str) -> list[Cue]:
-        if "bad" in text:
-            raise ExtractionError("does not like it")
-        return super().extract(text)
 
 
 def test_failed_extractions_are_counted_and_named() -> None:

@@ -1,10 +1,11 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """The processor: prompts, media in every form, escaping, cutting, batches, training text, and the root's Hub files."""
 
-import importlib.util
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import media_factory
@@ -405,11 +406,8 @@ def test_saved_and_loaded_processor_is_the_same(kind: str, tmp_path: Path) -> No
     assert loaded.tokenizer.padding_side == "left"
 
 
-def test_root_files_are_the_codes_defaults(root: Path) -> None:
-    spec = importlib.util.spec_from_file_location("write_root_files", root / "scripts" / "write_root_files.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    for name, content in module.root_files().items():
+def test_root_files_are_the_codes_defaults(root: Path, script: Callable[[str], ModuleType]) -> None:
+    for name, content in script("write_root_files").root_files().items():
         assert (root / name).read_text(encoding="utf-8") == content, f"run python scripts/write_root_files.py ({name})"
     assert json.loads((root / "config.json").read_text())["auto_map"]["AutoProcessor"]
     assert get_prompt().id == "reason-en-1"

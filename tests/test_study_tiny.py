@@ -1,7 +1,7 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """The study of the small model: what it counts, on answers written by hand."""
 
-import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,13 +15,8 @@ SAD, ANGRY = "He looks sad", "He sounds angry"
 
 
 @pytest.fixture(scope="module")
-def study(root: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("study_tiny", root / "scripts" / "study_tiny.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def study(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("study_tiny")
 
 
 def test_obedience_counts_what_is_named_first(study: ModuleType) -> None:

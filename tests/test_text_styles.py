@@ -1,8 +1,8 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """The study of text styles: what each style does to a text, and that the document shows what was measured."""
 
-import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,13 +15,8 @@ TEXT = (
 
 
 @pytest.fixture(scope="module")
-def study(root: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("study_text_styles", root / "scripts" / "study_text_styles.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def study(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("study_text_styles")
 
 
 def test_sentences_keep_quotations_whole(study: ModuleType) -> None:
