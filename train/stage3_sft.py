@@ -240,10 +240,9 @@ def rows(mixture: Mixture, arguments: Arguments, training: Any, collator: Instru
     def read(sample: Any) -> int:
         if not asked[sample.id]:
             raise ValueError(f"has no answer of the kinds {', '.join(arguments.kinds)}: it needs a text or cues")
-        for each in asked[sample.id]:
-            collator.conversation(_row(each))  # where a blind one takes the sound alone, the clip must have some
-        longest = _row(max(asked[sample.id], key=lambda each: len(each.answer)))
-        conversation = collator.conversation(longest)
+        rows = [_row(each) for each in asked[sample.id]]
+        made = [collator.conversation(row) for row in rows]  # all: a blind one needs a medium that others do not
+        longest, conversation = max(zip(rows, made, strict=True), key=lambda pair: len(pair[0]["answer"]))
         decode_media(conversation, collator.processor)
         with lock:  # tokenizers refuse to be used by two threads at once
             return collator.tensors([longest], [conversation])["input_ids"].shape[1]
