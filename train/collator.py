@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from xemogpt.data.jsonl import one_line
-from xemogpt.train.instructions import GATES
+from xemogpt.train.instructions import ALONE, GATES
 from xemogpt.train.trainer import IDS
 
 
@@ -57,9 +57,8 @@ class InstructionCollator:
     def conversation(self, row: dict[str, Any]) -> list[dict[str, Any]]:
         """The messages of a row, with the answer."""
         try:
-            messages = self.processor.conversation(
-                row["video"], row["audio"], row["subtitle"], task=row["kind"], language=row["language"]
-            )
+            asked = {"instruction": ""} if row["kind"] in ALONE else {"task": row["kind"], "language": row["language"]}
+            messages = self.processor.conversation(row["video"], row["audio"], row["subtitle"], **asked)
         except (ValueError, OSError) as error:
             raise ValueError(f"{row['id']}: {one_line(error)}") from error
         return [*messages, {"role": "assistant", "content": row["answer"]}]

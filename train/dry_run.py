@@ -7,6 +7,7 @@ steps are told, and what could not be checked is named.
 
 import math
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ def report(arguments: Any, training: Any, mixtures: list[Mixture]) -> str:
     if whole:
         model, processor, heads = stage3_sft.load(arguments)
         lines += _clips(mixtures[0], asked[0], InstructionCollator(processor))
+        if arguments.start_projectors:
+            told = stage3_sft.projector_rows(mixtures[0].samples, arguments)
+            lines.append(f"the projectors start from {dict(Counter(row['kind'] for row in told))} clips")
     else:
         model = _on_meta(folder)
         heads = []

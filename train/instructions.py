@@ -9,7 +9,9 @@ sample may train:
     visual      what can be seen          open, closed
     audio       what can be heard         closed, open
     recognise   one word, the label       open, open            (not in the paper)
+    see, hear   as visual and audio       as visual and audio   (not in the paper)
 
+`see` and `hear` carry their own medium alone and ask nothing: short, to bring projectors and LLM together first.
 A model that has always been shown both media tells what it would have seen even where there is no picture. So a share
 of the questions can lose a medium, and their answers all that was perceived in it (`blind`, not in the paper).
 """
@@ -21,7 +23,15 @@ from dataclasses import dataclass, replace
 from xemogpt.data.cues import split_cues
 from xemogpt.data.sample import EmotionSample
 
-GATES = {"reason": (True, True), "visual": (True, False), "audio": (False, True), "recognise": (True, True)}
+GATES = {
+    "reason": (True, True),
+    "visual": (True, False),
+    "audio": (False, True),
+    "recognise": (True, True),
+    "see": (True, False),
+    "hear": (False, True),
+}
+ALONE = {"see": "visual", "hear": "audio"}  # and the kind whose answer they share
 OPENERS = {
     ("visual", "en"): "In the video, ",
     ("audio", "en"): "In the audio, ",
@@ -63,12 +73,15 @@ def instructions(
     for language in languages:
         for kind in kinds:
             answer = answer_of(sample, kind, language)
-            if answer is None or (kind == "visual" and sample.video is None):
+            if answer is None or (ALONE.get(kind, kind) == "visual" and sample.video is None):
                 continue
             subtitle = sample.subtitle.get(language) or next(iter(sample.subtitle.values()), None)
             id = f"{sample.id}#{kind}-{language}"
             whole = Instruction(id, kind, language, sample.video, sample.audio, subtitle, answer)
-            yield _blinded(whole, sample) if kind == "reason" and _draw(id) < blind else whole
+            if kind in ALONE:
+                yield replace(whole, subtitle=None, **_only(ALONE[kind], sample))
+            else:
+                yield _blinded(whole, sample) if kind == "reason" and _draw(id) < blind else whole
 
 
 def _draw(id: str) -> float:
@@ -78,21 +91,28 @@ def _draw(id: str) -> float:
 
 def _blinded(whole: Instruction, sample: EmotionSample) -> Instruction:
     """The same question without picture, sound or both; as it was where the sample cannot answer that."""
-    sound = whole.audio or whole.video
     left = ("audio", "visual", None)[zlib.crc32(sample.id.encode()) % 3]
     answer = NOTHING[whole.language] if left is None else answer_of(sample, left, whole.language)
     if whole.video is None or answer is None:
         return whole
-    media = {"audio": (None, sound), "visual": (whole.video, "none"), None: (None, None)}[left]
-    return replace(whole, video=media[0], audio=media[1], answer=answer)
+    return replace(whole, answer=answer, **_only(left, sample))
+
+
+def _only(modality: str | None, sample: EmotionSample) -> dict[str, str | None]:
+    """`video` and `audio` of an instruction that has but one of them, or none."""
+    if modality == "visual":
+        return {"video": sample.video, "audio": "none"}
+    return {"video": None, "audio": None if modality is None else sample.audio or sample.video}
 
 
 def answer_of(sample: EmotionSample, kind: str, language: str) -> str | None:
     """What a sample answers to a kind of instruction, or None.
 
-    `visual` and `audio` take the sample's own cues of that modality, else the sentences of its text that speak of it.
+    `visual` and `audio`, `see` and `hear` take the sample's own cues of that modality, else the sentences of its text
+    that speak of it.
     """
     text = sample.text.get(language, "").strip()
+    kind = ALONE.get(kind, kind)
     if kind == "recognise":
         return sample.label if language == "en" else None
     if kind == "reason" and text:
@@ -110,7 +130,8 @@ def answer_of(sample: EmotionSample, kind: str, language: str) -> str | None:
 def _paragraph(cues: Sequence[str], modality: str, language: str) -> str:
     """Cues as sentences, the first of which says where they were perceived."""
     opener = OPENERS[modality, language]
-    joined = (" " if language == "en" else "").join(_sentence(cue, language) for cue in cues)
+    first, *rest = (_sentence(cue, language) for cue in cues)
+    joined = (" " if language == "en" else "").join([first, *(each[0].upper() + each[1:] for each in rest)])
     if joined.casefold().startswith(opener.strip(" ，,").casefold()):
         return joined
     return opener + (joined[0].lower() + joined[1:] if language == "en" and joined[1:2].islower() else joined)

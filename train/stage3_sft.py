@@ -10,6 +10,7 @@ The loss is next-token prediction on the answer only; each sample's kind of inst
 """
 
 import dataclasses
+import itertools
 import logging
 import os
 import sys
@@ -25,8 +26,9 @@ from torch import nn
 from xemogpt.data.media import decode_media
 from xemogpt.train.checkpoints import last_whole_checkpoint
 from xemogpt.train.collator import InstructionCollator
-from xemogpt.train.instructions import GATES, Instruction, count_kinds, instructions
+from xemogpt.train.instructions import ALONE, GATES, Instruction, count_kinds, instructions
 from xemogpt.train.mixture import Checked, Mixture, check_clips, epoch_rows, read_mixture
+from xemogpt.train.projector_start import start_projectors
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,8 @@ class Arguments:
     model_dtype: str = field(default="float32", metadata={"help": "of the frozen weights; trained ones are float32"})
     video_bridge: str | None = field(default=None, metadata={"help": "cue encoder folder of stage 1"})
     audio_bridge: str | None = field(default=None, metadata={"help": "cue encoder folder of stage 2"})
+    adapter: str | None = field(default=None, metadata={"help": "output folder of a stage 3 to go on from"})
+    start_projectors: int = field(default=0, metadata={"help": "clips to solve the projectors from first; 0: none"})
     data: list[dict[str, Any]] = field(default_factory=list, metadata={"help": "[{manifest: PATH, weight: 1.0}, ...]"})
     eval_data: list[dict[str, Any]] = field(default_factory=list, metadata={"help": "likewise, for validation"})
     kinds: list[str] = field(
@@ -87,6 +91,11 @@ def main(arguments: Arguments, training: Any, dry_run: bool = False) -> None:
         rows(mixture, arguments, training, collator, name)
         for mixture, name in zip(mixtures, ("data", "eval_data"), strict=True)
     )
+    if arguments.start_projectors and last_whole_checkpoint(training.output_dir) is None:
+        readable = {id.rpartition("#")[0] for id in train["id"]}
+        samples = [each for each in mixtures[0].samples if each.id in readable]
+        told = projector_rows(samples, arguments)
+        start_projectors(model.to(training.device), collator, told, training.dataloader_num_workers)
     _trainer(arguments, training, adapt(model, arguments, heads), processor, collator, train, evaluation)
 
 
@@ -100,6 +109,11 @@ def _check(arguments: Arguments, training: Any) -> None:
         raise ValueError(f"blind is a share from 0 to 1, not {arguments.blind}")
     if not arguments.kinds or not arguments.languages:
         raise ValueError("kinds and languages must name at least one each")
+    if arguments.start_projectors < 0:
+        raise ValueError(f"start_projectors is a number of clips, not {arguments.start_projectors}")
+    taken = [name for name in ("video_bridge", "audio_bridge", "start_projectors") if getattr(arguments, name)]
+    if arguments.adapter is not None and taken:
+        raise ValueError(f"adapter brings bridges and projectors of its own: leave out {' and '.join(taken)}")
     if training.packing or training.padding_free:
         raise ValueError(
             "packing and padding_free are not possible: media and gates belong to the rows of a batch; use "
@@ -128,12 +142,13 @@ def load(arguments: Arguments) -> tuple[Any, Any, list[str]]:
     model = XEmoGPTForConditionalGeneration.from_pretrained(source, dtype=dtype)
     processor = AutoProcessor.from_pretrained(source, trust_remote_code=True)
     heads = []
+    for part in WHOLE_PARTS:  # they are trained in float32, and what was learnt in it is not rounded here
+        getattr(model.model, part).float()
     for folder, media in ((arguments.video_bridge, "video"), (arguments.audio_bridge, "audio")):
         if folder is None:
             continue
         size = getattr(model.config, f"{media}_text_size")
-        for part in (f"{media}_bridge", f"{media}_cue_head"):  # what was learnt in float32 is not rounded here
-            getattr(model.model, part).float()
+        getattr(model.model, f"{media}_cue_head").float()
         install_bridge(model, folder, media)
         if getattr(model.config, f"{media}_text_size") == size:
             heads.append(f"{media}_cue_head")
@@ -181,12 +196,16 @@ def install_bridge(model: Any, folder: str, media: str) -> None:
 def adapt(model: Any, arguments: Arguments, heads: Sequence[str] = ()) -> Any:
     """The PEFT model: LoRA on the LLM's declared layers, bridges and projectors trained whole, in float32.
 
-    `heads` are saved with the adapter as they are: cue heads belong to their bridges.
+    It is `arguments.adapter`, or a new one. `heads` are saved with the adapter as they are: cue heads belong to their
+    bridges.
 
     Raises:
-        ValueError: the targets fit no linear layer of the LLM.
+        ValueError: the targets fit no linear layer of the LLM, or the adapter is one of other settings.
+        FileNotFoundError: there is no such adapter.
     """
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    from xemogpt.hub.merge import adapter_of
 
     names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     inside = [name for name in names if name.startswith("model.language_model.")]
@@ -205,13 +224,35 @@ def adapt(model: Any, arguments: Arguments, heads: Sequence[str] = ()) -> Any:
         modules_to_save=[*WHOLE_PARTS, *heads],
         task_type="CAUSAL_LM",
     )
-    adapted = get_peft_model(model, config)
+    if arguments.adapter is None:
+        adapted = get_peft_model(model, config)
+    else:
+        before, _ = adapter_of(arguments.adapter, arguments.model)
+        _refuse_other_lora(before, config, arguments.adapter)
+        heads = [part for part in before.modules_to_save if part not in WHOLE_PARTS]
+        for head in heads:
+            getattr(model.model, head).float()
+        adapted = PeftModel.from_pretrained(model, arguments.adapter, is_trainable=True)
     for head in heads:
         getattr(model.model, head).requires_grad_(False)
     for parameter in adapted.parameters():
         if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
             parameter.data = parameter.data.float()
     return adapted
+
+
+def _refuse_other_lora(before: Any, now: Any, adapter: str) -> None:
+    """Raises ValueError where the recipe asks for a LoRA of another shape than that of the adapter to go on from."""
+    for name in ("r", "lora_alpha", "target_modules"):
+        if getattr(before, name) != getattr(now, name):
+            raise ValueError(
+                f"adapter: {adapter} has {name} {getattr(before, name)!r}, the recipe {getattr(now, name)!r}: set "
+                "lora_r, lora_alpha and lora_targets as that run did"
+            )
+    if missing := set(WHOLE_PARTS) - set(before.modules_to_save or ()):
+        raise ValueError(
+            f"adapter: {adapter} lacks {', '.join(sorted(missing))}: it is none of this project's stage 3"
+        )
 
 
 DECLARED = ("*lora_A*", "*lora_B*", *(f"*{part}.modules_to_save*" for part in WHOLE_PARTS))
@@ -221,6 +262,15 @@ def questions(mixture: Mixture, arguments: Arguments) -> list[list[Instruction]]
     """The instructions of each sample of a mixture."""
     asked = (arguments.kinds, arguments.languages, arguments.blind)
     return [list(instructions(each, *asked)) for each in mixture.samples]
+
+
+def projector_rows(samples: Sequence[Any], arguments: Arguments) -> list[dict[str, Any]]:
+    """What `start_projectors` learns from: for each medium the first samples that tell what it shows."""
+    told = []
+    for kind in ALONE:
+        rows = (_row(each) for sample in samples for each in instructions(sample, [kind], arguments.languages))
+        told += itertools.islice(rows, arguments.start_projectors)
+    return told
 
 
 def rows(mixture: Mixture, arguments: Arguments, training: Any, collator: InstructionCollator, name: str) -> Any:
