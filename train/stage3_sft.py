@@ -60,6 +60,9 @@ class Arguments:
     lora_targets: list[str] = field(
         default_factory=lambda: ["q_proj", "k_proj", "v_proj"], metadata={"help": "names of linear layers of the LLM"}
     )
+    media_learning_rate: float | None = field(
+        default=None, metadata={"help": "of bridges and projectors; default: learning_rate"}
+    )
     check: bool = field(default=True, metadata={"help": "read every clip once before training"})
     max_rejects: float = field(default=0.1, metadata={"help": "stop where a larger share of the clips is of no use"})
 
@@ -114,6 +117,8 @@ def _check(arguments: Arguments, training: Any) -> None:
     taken = [name for name in ("video_bridge", "audio_bridge", "start_projectors") if getattr(arguments, name)]
     if arguments.adapter is not None and taken:
         raise ValueError(f"adapter brings bridges and projectors of its own: leave out {' and '.join(taken)}")
+    if arguments.media_learning_rate is not None and arguments.media_learning_rate < 0:
+        raise ValueError(f"media_learning_rate is no negative number, as {arguments.media_learning_rate}")
     if training.packing or training.padding_free:
         raise ValueError(
             "packing and padding_free are not possible: media and gates belong to the rows of a batch; use "
@@ -356,6 +361,13 @@ def _trainer(
 
         def create_model_card(self, *args: Any, **kwargs: Any) -> None: ...
 
+        def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+            fresh = self.optimizer is None
+            optimizer = super().create_optimizer(*args, **kwargs)
+            if fresh and arguments.media_learning_rate is not None:
+                _set_apart(optimizer, model, arguments.media_learning_rate)
+            return optimizer
+
     trainer = Stage3Trainer(
         model=model,
         args=training,
@@ -374,3 +386,13 @@ def _trainer(
     if trainer.is_world_process_zero():
         trainer.state.save_to_json(os.path.join(training.output_dir, "trainer_state.json"))
         write_run_card(Path(training.output_dir), "stage 3", arguments, training, trainer.state, metrics, len(train))
+
+
+def _set_apart(optimizer: torch.optim.Optimizer, model: Any, learning_rate: float) -> None:
+    """Gives bridges and projectors groups, and a learning rate, of their own."""
+    media = {id(p) for name, p in model.named_parameters() if any(f".{part}." in name for part in WHOLE_PARTS)}
+    for group in list(optimizer.param_groups):
+        apart = [p for p in group["params"] if id(p) in media]
+        group["params"] = [p for p in group["params"] if id(p) not in media]
+        if apart:
+            optimizer.add_param_group({**group, "params": apart, "lr": learning_rate})
