@@ -1,5 +1,5 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
-"""What comes before stage 3 of the small model: short questions, projectors that start near the words, and going on."""
+"""Before stage 3 of the small model: short questions, projectors that start near the words, and going on."""
 
 import json
 from collections.abc import Iterator
@@ -208,14 +208,15 @@ def test_dry_run_tells_of_the_start(place: Path, tmp_path: Path, capsys: pytest.
 def test_bridges_and_projectors_may_learn_at_their_own_rate(place: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    settings = arguments(place, kinds=["reason"], media_learning_rate=0.0, check=False)
-    stage3_sft.main(settings, config(tmp_path / "still", max_steps=2, weight_decay=0.1))
+    settings = arguments(place, kinds=["reason"], media_learning_rate=1e-5, check=False)
+    stage3_sft.main(settings, config(tmp_path / "slow", max_steps=2, weight_decay=0.1))
     stage3_sft.main(arguments(place, check=False), config(tmp_path / "start", learning_rate=0.0))
-    still, start = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("still", "start"))
+    slow, start = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("slow", "start"))
     for name, tensor in start.items():
+        farthest = (slow[name] - tensor).abs().max()
         if "lora_B" in name:
-            assert still[name].any(), name
-        elif "lora_A" not in name:
-            torch.testing.assert_close(still[name], tensor, msg=name)
-    with pytest.raises(ValueError, match="media_learning_rate is no negative number, as -1"):
-        stage3_sft.main(arguments(place, media_learning_rate=-1.0), config(tmp_path / "none"))
+            assert 1e-3 < farthest < 3e-2, name  # AdamW's step is about the learning rate
+        elif "bridge" in name or "projector" in name:
+            assert 0 < farthest < 3e-5, name
+    with pytest.raises(ValueError, match=r"media_learning_rate is a number above 0, not 0\.0"):
+        stage3_sft.main(arguments(place, media_learning_rate=0.0), config(tmp_path / "none"))

@@ -117,8 +117,8 @@ def _check(arguments: Arguments, training: Any) -> None:
     taken = [name for name in ("video_bridge", "audio_bridge", "start_projectors") if getattr(arguments, name)]
     if arguments.adapter is not None and taken:
         raise ValueError(f"adapter brings bridges and projectors of its own: leave out {' and '.join(taken)}")
-    if arguments.media_learning_rate is not None and arguments.media_learning_rate < 0:
-        raise ValueError(f"media_learning_rate is no negative number, as {arguments.media_learning_rate}")
+    if arguments.media_learning_rate is not None and not arguments.media_learning_rate > 0:
+        raise ValueError(f"media_learning_rate is a number above 0, not {arguments.media_learning_rate}")
     if training.packing or training.padding_free:
         raise ValueError(
             "packing and padding_free are not possible: media and gates belong to the rows of a batch; use "
@@ -255,9 +255,7 @@ def _refuse_other_lora(before: Any, now: Any, adapter: str) -> None:
                 "lora_r, lora_alpha and lora_targets as that run did"
             )
     if missing := set(WHOLE_PARTS) - set(before.modules_to_save or ()):
-        raise ValueError(
-            f"adapter: {adapter} lacks {', '.join(sorted(missing))}: it is none of this project's stage 3"
-        )
+        raise ValueError(f"adapter: {adapter} lacks {', '.join(sorted(missing))}: stage 3 has not made it")
 
 
 DECLARED = ("*lora_A*", "*lora_B*", *(f"*{part}.modules_to_save*" for part in WHOLE_PARTS))
