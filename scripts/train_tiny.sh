@@ -24,9 +24,12 @@ for stage in stage1 stage2; do
         xemogpt train "$stage" --config "$recipes/$stage.yaml" --set model=runs/tiny-base $steps
 done
 
-# The LLM with LoRA, bridges and projectors, gated by sample.
-[ -f runs/tiny-stage3/adapter_model.safetensors ] ||
-    xemogpt train stage3 --config "$recipes/stage3.yaml" --set model=runs/tiny-base $steps
+# The LLM with LoRA, bridges and projectors: first on short questions about one medium alone, then the paper's, gated by
+# sample.
+for recipe in stage3_start stage3; do
+    [ -f "runs/tiny-$(echo $recipe | tr _ -)/adapter_model.safetensors" ] ||
+        xemogpt train stage3 --config "$recipes/$recipe.yaml" --set model=runs/tiny-base $steps
+done
 
 # As a plain model folder, and as the small file of trained parts with its card.
 [ -d runs/tiny-merged ] || xemogpt merge runs/tiny-stage3 --out runs/tiny-merged
@@ -34,7 +37,7 @@ python - <<'END'
 from xemogpt.hub.trained import pack, write_card
 
 print(pack("runs/tiny-stage3", "checkpoints/xemogpt-tiny"))
-write_card("checkpoints/xemogpt-tiny", [f"runs/tiny-stage{stage}" for stage in range(4)])
+write_card("checkpoints/xemogpt-tiny", [f"runs/tiny-stage{stage}" for stage in (0, 1, 2, "3-start", 3)])
 END
 
 # What it tells of clips that it has not seen: results/tiny_study.json.

@@ -25,7 +25,11 @@ STEPS, TOLERANCE = 20, 1e-3  # relative; processors add up in other orders
 SMALL = {
     "video_bridge": None,
     "audio_bridge": None,
+    "adapter": None,
+    "media_learning_rate": None,
     "lora_r": 4,
+    "lora_alpha": 32,
+    "lora_targets": ["q_proj", "k_proj", "v_proj", "o_proj"],
     "eval_data": [],
     "eval_strategy": "no",
     "load_best_model_at_end": False,

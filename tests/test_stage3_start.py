@@ -142,7 +142,7 @@ def test_projectors_solve_the_ridge_regression(loaded: Any) -> None:
 def test_too_few_clips_are_refused(loaded: Any) -> None:
     model, collator, told = loaded
     before = model.model.video_projector.weight.clone()
-    with pytest.raises(ValueError, match=r"3 clips tell what is to be seen, but it takes 32; set start_projectors: 0"):
+    with pytest.raises(ValueError, match=r"3 clips tell what is to be seen, but it takes 8; set start_projectors: 0"):
         start_projectors(model, collator, told[:3])
     assert torch.equal(model.model.video_projector.weight, before)
 

@@ -44,9 +44,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def train(stage: str, *options: str, **settings: object) -> int:
+def train(recipe: str, *options: str, **settings: object) -> int:
     sets = [part for key, value in (SMALL | settings).items() for part in ("--set", f"{key}={value}")]
-    return main(["train", stage, "--config", str(RECIPES / f"{stage}.yaml"), *sets, *options])
+    stage = recipe.removesuffix("_start")
+    return main(["train", stage, "--config", str(RECIPES / f"{recipe}.yaml"), *sets, *options])
 
 
 def test_tiny_recipes_fit_the_corpus_and_say_what_is_missing(here: Path, capsys: pytest.CaptureFixture) -> None:
@@ -55,9 +56,15 @@ def test_tiny_recipes_fit_the_corpus_and_say_what_is_missing(here: Path, capsys:
         said = capsys.readouterr().out
         assert "12 pairs to train on, 4 to validate on" in said
         assert f"text '{text}'" in said
-    assert train("stage3", "--dry-run") == 2
+    assert train("stage3_start", "--dry-run") == 2
     assert "there is no cue encoder runs/tiny-stage1: run stage 1 first" in capsys.readouterr().err
-    assert train("stage3", "--dry-run", video_bridge="null", audio_bridge="null") == 0
+    assert train("stage3_start", "--dry-run", video_bridge="null", audio_bridge="null") == 0
+    said = capsys.readouterr().out
+    assert "data: 12 clips, 24 instructions an epoch {'see': 12, 'hear': 12}" in said
+    assert "the projectors start from {'see': 12, 'hear': 12} clips" in said
+    assert train("stage3", "--dry-run") == 2
+    assert "runs/tiny-stage3-start: holds no adapter_config.json" in capsys.readouterr().err
+    assert train("stage3", "--dry-run", adapter="null") == 0
     assert "data: 12 clips, 36 instructions an epoch" in capsys.readouterr().out
     assert sorted(path.name for path in here.iterdir()) == ["base", "corpus", "text"]
 
@@ -66,13 +73,14 @@ def test_tiny_recipes_fit_the_corpus_and_say_what_is_missing(here: Path, capsys:
 def test_stages_follow_each_other_to_the_hub(here: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    for stage in ("stage1", "stage2", "stage3"):
-        assert train(stage, report_to="tensorboard", **({} if stage == "stage3" else TEXT)) == 0
-        (logs,) = (here / f"runs/tiny-{stage}/runs").iterdir()
+    for stage in ("stage1", "stage2", "stage3_start", "stage3"):
+        assert train(stage, report_to="tensorboard", **({} if "stage3" in stage else TEXT)) == 0
+        (logs,) = (here / f"runs/tiny-{stage.replace('_', '-')}/runs").iterdir()
         events = EventAccumulator(str(logs))
         events.Reload()
         assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3, 4]
-        assert [event.step for event in events.Scalars("eval/loss")][:2] == [2, 4]
+        if stage != "stage3_start":
+            assert [event.step for event in events.Scalars("eval/loss")][:2] == [2, 4]
 
     out = here / "runs/tiny-stage3"
     whole = load_file(out / "adapter_model.safetensors")

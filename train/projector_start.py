@@ -19,7 +19,7 @@ from xemogpt.towers_xemogpt import pool_steps
 logger = logging.getLogger(__name__)
 
 BATCH = 16
-FEWEST = 32  # clips from which a map can be learnt at all
+FEWEST = 8  # clips from which a map can be learnt at all
 SCALED_ON = 64  # clips
 RIDGE = 0.01  # penalty, in shares of the features' mean variance
 
@@ -36,7 +36,7 @@ def start_projectors(model: Any, collator: Any, rows: Sequence[dict[str, Any]], 
         for `video` and `audio` the share of the variance of the mean words that the map explains.
 
     Raises:
-        ValueError: fewer than 32 rows of a kind, or a clip that cannot be decoded.
+        ValueError: fewer than 8 rows of a kind, or a clip that cannot be decoded.
     """
     explained = {}
     model.eval()
