@@ -220,6 +220,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_clips(toys: Path, 
         ({}, "24 pairs do not fill a batch of 32"),
         ({"mask": "noise"}, "mask must be one of token, zeros"),
         ({"temporal_weight": -1.0}, "must be 0 or more"),
+        ({"mask_ratio": 1.5}, "mask_ratio must be above 0 and at most 1, not 1.5"),
         ({"tower_dtype": "float23"}, "unknown dtype 'float23'"),
     ],
 )

@@ -14,6 +14,7 @@ from xemogpt.data.synth.paragraph import Story, TypedCue, compose
 from xemogpt.data.synth.plan import Plan, Shown, draw_plan
 from xemogpt.data.synth.render import Pose, Stage, as_pose
 from xemogpt.data.synth.voice import RATE, Speech, speak
+from xemogpt.inputs_xemogpt import sample_indices
 
 FPS = 25
 _ONSET = 0.28  # seconds from nothing to the apex, and back
@@ -94,8 +95,8 @@ class Clip:
         return np.clip(noisy, 0, 255).astype(np.uint8)
 
     def sampled(self, number: int = 16) -> np.ndarray:
-        """The frames that a model samples (`inputs_xemogpt.sample_indices`), uint8 (number, size, size, 3)."""
-        return self.frames(np.linspace(0, self.count - 1, number).astype(np.int64))
+        """The frames that a model samples, uint8 (number, size, size, 3)."""
+        return self.frames(sample_indices(self.count, number))
 
     def _timed(self, shown: Shown, modality: str, time: Any) -> TypedCue:
         begin, end = (round(float(np.clip(moment, 0, self.seconds)), 3) for moment in time)
