@@ -79,7 +79,8 @@ def instructions(
             id = f"{sample.id}#{kind}-{language}"
             whole = Instruction(id, kind, language, sample.video, sample.audio, subtitle, answer)
             if kind in ALONE:
-                yield replace(whole, subtitle=None, **_only(ALONE[kind], sample))
+                video, sound = _only(ALONE[kind], sample)
+                yield replace(whole, video=video, audio=sound, subtitle=None)
             else:
                 yield _blinded(whole, sample) if kind == "reason" and _draw(id) < blind else whole
 
@@ -95,14 +96,15 @@ def _blinded(whole: Instruction, sample: EmotionSample) -> Instruction:
     answer = NOTHING[whole.language] if left is None else answer_of(sample, left, whole.language)
     if whole.video is None or answer is None:
         return whole
-    return replace(whole, answer=answer, **_only(left, sample))
+    video, sound = _only(left, sample)
+    return replace(whole, video=video, audio=sound, answer=answer)
 
 
-def _only(modality: str | None, sample: EmotionSample) -> dict[str, str | None]:
+def _only(modality: str | None, sample: EmotionSample) -> tuple[str | None, str | None]:
     """`video` and `audio` of an instruction that has but one of them, or none."""
     if modality == "visual":
-        return {"video": sample.video, "audio": "none"}
-    return {"video": None, "audio": None if modality is None else sample.audio or sample.video}
+        return sample.video, "none"
+    return None, None if modality is None else sample.audio or sample.video
 
 
 def answer_of(sample: EmotionSample, kind: str, language: str) -> str | None:

@@ -41,7 +41,7 @@ def start_projectors(model: Any, collator: Any, rows: Sequence[dict[str, Any]], 
     explained = {}
     model.eval()
     for kind, medium in (("see", "video"), ("hear", "audio")):
-        mine = [row for row in rows if row["kind"] == kind]
+        mine: Any = [row for row in rows if row["kind"] == kind]
         if len(mine) < FEWEST:
             raise ValueError(
                 f"start_projectors: {len(mine)} clips tell what is to be {'seen' if kind == 'see' else 'heard'}, but "
@@ -57,8 +57,8 @@ def start_projectors(model: Any, collator: Any, rows: Sequence[dict[str, Any]], 
             words.append(mean)
             lengths.append(told)
             if len(clips) * BATCH <= SCALED_ON:
-                pooled, mask = pool_steps(hidden_states, mask, model.config.audio_pooling if kind == "hear" else 1)
-                steps.append(pooled[mask])
+                pooled, real = pool_steps(hidden_states, mask, model.config.audio_pooling if kind == "hear" else 1)
+                steps.append(pooled[real])
         explained[medium] = _solve(projector, *map(torch.cat, (clips, words, steps, lengths)))
         logger.info("the %s projector explains %.2f of the words of %d clips", medium, explained[medium], len(mine))
     return explained

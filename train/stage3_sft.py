@@ -269,7 +269,7 @@ def questions(mixture: Mixture, arguments: Arguments) -> list[list[Instruction]]
 
 def projector_rows(samples: Sequence[Any], arguments: Arguments) -> list[dict[str, Any]]:
     """What `start_projectors` learns from: for each medium the first samples that tell what it shows."""
-    told = []
+    told: list[dict[str, Any]] = []
     for kind in ALONE:
         rows = (_row(each) for sample in samples for each in instructions(sample, [kind], arguments.languages))
         told += itertools.islice(rows, arguments.start_projectors)
