@@ -124,6 +124,19 @@ def test_order_follows_from_seed_and_epoch() -> None:
     assert sorted(order(0, 1, lengths)) == list(range(100))
 
 
+@pytest.mark.parametrize("count", [3, 400, 403])
+def test_batches_of_like_length_come_in_no_order_of_length(count: int) -> None:
+    lengths = [number % 100 for number in range(count)]
+    order = [lengths[index] for index in EpochSampler(count, 0, lengths, batch=4)]
+    batches = [order[start : start + 4] for start in range(0, count, 4)]
+    assert max(order) in batches[0]  # does it fit in memory?
+    assert len(batches[-1]) == (count % 4 or 4)
+    means = [sum(batch) / len(batch) for batch in batches]
+    if count > 4:
+        early, late = means[1 : len(means) // 2], means[len(means) // 2 :]
+        assert abs(sum(early) / len(early) - sum(late) / len(late)) < 15  # sorted, it is 50
+
+
 @pytest.mark.parametrize("kind", ["cut", "gone", "unsealed", "torn seal"])
 def test_torn_checkpoint_is_seen_and_the_one_before_it_used(
     tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture

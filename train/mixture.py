@@ -90,7 +90,14 @@ class EpochSampler(Sampler[int]):
         draw = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         if self.lengths is None:
             return iter(torch.randperm(self.count, generator=draw).tolist())
-        return iter(get_length_grouped_indices(self.lengths, self.batch, generator=draw))
+        grouped = get_length_grouped_indices(self.lengths, self.batch, generator=draw)
+        # These come sorted, from the longest of every fifty batches to the shortest: a model so trained ends with what
+        # short answers have in common. So batches are shuffled; the longest stays first, as a test of memory, and one
+        # that is not full stays last.
+        first, *rest = [grouped[start : start + self.batch] for start in range(0, self.count, self.batch)]
+        last = [rest.pop()] if rest and len(rest[-1]) < self.batch else []
+        shuffled = [rest[index] for index in torch.randperm(len(rest), generator=draw).tolist()]
+        return iter([index for batch in (first, *shuffled, *last) for index in batch])
 
 
 class Checked(NamedTuple):
