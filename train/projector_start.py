@@ -2,7 +2,7 @@
 """A start for the projectors, in closed form: the LLM tokens of a clip lie near the words that tell of it.
 
 Not in the paper. From a random projector a small LLM learns the manner of the answers long before it looks at the
-clip. So this solves for the linear map from what a bridge makes of a clip, averaged over its steps, to the LLM's own
+clip; so this solves for the linear map from what a bridge makes of a clip, averaged over its steps, to the LLM's own
 embeddings of the words of its answer, averaged as well: ridge regression, both sides centred. It is then scaled so
 that a step is as far from the mean as a word's embedding is long.
 """
