@@ -179,7 +179,7 @@ def test_prompts_quote_no_item_of_a_benchmark(shared: Path) -> None:
             assert not asked & runs(sample.text["en"]), sample.id
 
 
-@pytest.mark.parametrize("name", ["instruct", "short_caption"])
+@pytest.mark.parametrize("name", ["instruct", "short_caption", "own_model"])
 def test_our_recipes_are_recipes(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = root / "recipes" / "emocue" / f"{name}.yaml"
     with pytest.raises(ValueError, match="the environment has no"):
