@@ -4,8 +4,8 @@
     python scripts/study_annotator.py --corpus corpus/test_identity --endpoint http://localhost:8000/v1 --model NAME \
         --answers runs/annotator --out annotator.json
 
-Asked by the builder's own passes and prompts; every answer is kept, so a stopped study goes on. What a cue says is read
-exactly (`xemogpt.data.synth.phrasing.read_cues`), and the builder's `verify` judges the passes with the wrong
+Asked by the builder's own passes and prompts; every answer is kept, so a stopped study goes on. What a cue says is
+read exactly (`xemogpt.data.synth.phrasing.read_cues`), and the builder's `verify` judges the passes with the wrong
 label beside the one without. Every share comes with its 95 % bootstrap interval over clips.
 """
 

@@ -6,16 +6,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from xemogpt.data.cues import split_cues
+from xemogpt.data.cues import CUE_KINDS, split_cues
 from xemogpt.data.emocue.answers import Merged
 
-VERSION = 2  # of the rules below: raise it when a verdict changes, so that finished stages run again
+VERSION = 3  # of the rules below: raise it when a verdict changes, so that finished stages run again
 
 _NEGATION = re.compile(r"(?i)\b(?:no|not|never|without|neither|nor|lacks?|absent|cannot)\b|n't\b")
 _REFUSAL = re.compile(
     r"(?i)\b(?:as an ai|i(?:'m| am) (?:sorry|unable|not able)|i (?:cannot|can't|won't)|language model"
-    r"|cannot (?:assist|help)|(?:ignore|disregard) (?:the|all|any|previous|prior)|system prompt)\b"
+    r"|cannot (?:assist|help)|system prompt"
+    r"|(?:ignore|disregard) (?:(?:the|all|any|of|these) )*"
+    r"(?:previous|prior|above|earlier|cues|instructions|labels|rest))\b"
 )
+# What nobody says of a clip: an order to whoever reads the cues. A verb of the order opens a sentence.
+_ORDER = re.compile(
+    r"(?i)(?:^|[.!?:;]\s+)\W*(?:(?:please|only|just|now)\s+)*(?:ignore|disregard|forget|output|print|write|answer|reply"
+    r"|respond|mention|omit|pretend|do not|don't)\b"
+    r"|\byour (?:task|answer|instructions?|output|role|response)\b|\byou are now\b"
+    r"|\b(?:new|previous|prior|earlier|other) (?:instructions?|prompts?|observers)\b"
+)
+_QUOTED = re.compile(r'"[^"]*"|\u201c[^\u201d]*\u201d')
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])")
 
 
@@ -26,7 +36,10 @@ def _set(text: str) -> frozenset[str]:
 _STOP = _set(
     "a an and are as at be been being but by can for from had has have he her hers him his i in into is it its "
     "may might of on or she so some such than that the their them then there these they this those to very was "
-    "were which while who whose will with would you person man woman speaker character people clip video audio"
+    "were which while who whose will with would you person man woman speaker character people clip video audio "
+    "slight slightly somewhat faintly mildly little rather quite really fairly clearly noticeable noticeably plainly "
+    "visibly obvious obviously evident evidently marked markedly strongly intensely remarkably extremely highly any "
+    "all both also seem seems appear appears show shows remain remains"
 )
 _POSITIVE = _set(
     "happy happily joy joyful joyfully glad cheerful cheerfully delighted pleased excited smile smiles smiling "
@@ -66,7 +79,10 @@ def verify(passes: list[dict[str, Any]], labels: Iterable[str]) -> dict[str, Any
     kept: list[dict[str, Any]] = []
     dropped: list[dict[str, str]] = []
     sign = valence(" ".join(labels))
-    blind = [words(cue["text"]) for each in passes if each["blind"] for cue in each["cues"]]
+    blind: dict[str, list[frozenset[str]]] = {modality: [] for modality in CUE_KINDS}
+    for cue in (cue for each in passes if each["blind"] for cue in each["cues"]):
+        blind[cue["modality"]].append(words(cue["text"]))
+    looked = any(blind.values())
     for each in passes:
         for number, cue in enumerate(each["cues"]):
             text, modality = " ".join(cue["text"].split()), cue["modality"]
@@ -83,7 +99,7 @@ def verify(passes: list[dict[str, Any]], labels: Iterable[str]) -> dict[str, Any
             flags = []
             if sign and valence(text) == -sign:
                 flags.append("against the label")
-            if blind and not each["blind"] and not any(_alike(words(text), other) >= 0.25 for other in blind):
+            if looked and not each["blind"] and not any(_alike(words(text), b) >= 0.25 for b in blind[modality]):
                 flags.append("only with label")
             kept.append(
                 entry | {"modality": modality, "model": each["model"], "polarity": polarity(text), "flags": flags}
@@ -100,7 +116,7 @@ def gate(merged: Merged, verified: dict[str, Any], limits: GateLimits) -> list[s
     length = len(merged.paragraph.split())
     if not limits.words[0] <= length <= limits.words[1]:
         reasons.append(f"paragraph: not {limits.words[0]} to {limits.words[1]} words")
-    if any(_REFUSAL.search(text) for text in (merged.paragraph, *(cue.text for cue in merged.cues))):
+    if any(map(_is_order, (merged.paragraph, *(cue.text for cue in merged.cues)))):
         reasons.append("a refusal, or an instruction")
     used = {source for cue in merged.cues for source in cue.sources}
     for cue in merged.cues:
@@ -130,7 +146,7 @@ def gate_caption(caption: str, cues: list[str], most_words: int) -> list[str]:
     reasons = []
     if len(caption.split()) > most_words:
         reasons.append(f"caption: more than {most_words} words")
-    if _REFUSAL.search(caption):
+    if _is_order(caption):
         reasons.append("a refusal, or an instruction")
     evidence = set().union(*map(words, cues)) if cues else set()
     if not _rests(caption, evidence, 0.5):
@@ -157,7 +173,7 @@ def valence(text: str) -> int:
 
 
 def _drop(text: str, modality: str, sees: list[str]) -> str | None:
-    if _REFUSAL.search(text):
+    if _is_order(text):
         return "a refusal, or an instruction"
     if modality == "visual" and "frames" not in sees:
         return "speaks of the picture, which was not shown"
@@ -169,6 +185,13 @@ def _drop(text: str, modality: str, sees: list[str]) -> str | None:
     if apparent != "global" and apparent != modality:
         return f"is called {modality}, but speaks of {apparent}"
     return None
+
+
+def _is_order(text: str) -> bool:
+    """Whether a text refuses, or tells its reader what to do. What is quoted in it was said in the clip."""
+    own = _QUOTED.sub(" ", text)
+    text = own if any(map(str.isalpha, own)) else text
+    return bool(_REFUSAL.search(text) or _ORDER.search(text))
 
 
 def _rests(text: str, evidence: frozenset[str] | set[str], least: float) -> bool:
@@ -183,7 +206,7 @@ def _conflicts(cues: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for other in cues[index + 1 :]:
             if one["modality"] == other["modality"] and one["polarity"] != other["polarity"]:
                 denied = words(_NEGATION.sub(" ", one["text"])), words(_NEGATION.sub(" ", other["text"]))
-                if _alike(*denied) >= 0.5:
+                if _share(*denied) >= 0.5:
                     found.append({"ids": [one["id"], other["id"]], "kind": "polarity"})
     for first, second in (("visual", "audio"), ("visual", "global"), ("audio", "global")):
         signs = {}
@@ -198,6 +221,11 @@ def _conflicts(cues: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> float:
     return len(one & other) / len(one | other) if one | other else 0.0
+
+
+def _share(one: frozenset[str], other: frozenset[str]) -> float:
+    """How much of the shorter of two texts is in the other: a denial is short."""
+    return len(one & other) / min(len(one), len(other)) if one and other else 0.0
 
 
 def _plain(text: str) -> str:
