@@ -10,6 +10,7 @@ its 95 % bootstrap interval over clips. `scripts/study_annotator.py` does the sa
 
 import argparse
 import json
+import re
 import shlex
 import sys
 from collections import Counter, defaultdict
@@ -363,7 +364,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     held_out = not args.development
     result = {"shares": SHARES} | {wording: composed(truths, wording, held_out, encoder) for wording in WORDINGS}
     _show(truths, args.show, held_out)
-    Path(args.out).write_text(json.dumps(about | result | provenance() | {"seed": SEED}, indent=1) + "\n")
+    text = json.dumps(about | result | provenance() | {"seed": SEED}, indent=1)
+    text = re.sub(r"\{[^{}]*\}", lambda found: " ".join(found[0].split()), text)  # a share is one line
+    Path(args.out).write_text(text + "\n")
     return 0
 
 
