@@ -46,8 +46,9 @@ async def asked(rows: Sequence[dict[str, Any]], wrong: Sequence[str], endpoint: 
         way: Recipe(source, str(folder), {"m": endpoint}, passes)
         for way, passes in (("blind", (blind,)), ("right label", (*labelled,)), ("wrong label", (*labelled,)))
     }
-    log = RequestLog(folder / "requests.jsonl")
-    asker, busy = Asker(endpoint, log, Budget({}, {})), asyncio.Semaphore(2 * endpoint.in_flight)
+    path = folder / "requests.jsonl"
+    log, busy = RequestLog(path), asyncio.Semaphore(2 * endpoint.in_flight)
+    asker = Asker(endpoint, log, Budget({}, folder, path))
 
     async def one(row: dict[str, Any], other: str) -> Any:
         async with busy:

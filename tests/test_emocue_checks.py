@@ -12,10 +12,10 @@ from xemogpt.cli import main
 from xemogpt.data.cues import split_cues
 from xemogpt.data.emocue.answers import CueList, Merged, UnusableAnswer, parse_answer
 from xemogpt.data.emocue.checks import GateLimits, gate, gate_caption, polarity, valence, verify
+from xemogpt.data.emocue.client import Spending
 from xemogpt.data.emocue.prompts import PROMPTS, slot
 from xemogpt.data.emocue.publish import review_sample
 from xemogpt.data.emocue.recipe import load_recipe
-from xemogpt.data.emocue.stages import spent
 from xemogpt.data.readers import read_dataset
 
 
@@ -297,7 +297,7 @@ def test_what_was_spent_is_read_from_the_logs_even_while_they_grow(tmp_path: Pat
     (tmp_path / "infer-1").mkdir()
     row = json.dumps({"key": "k", "tokens": [5, 2], "usd": 0.5})
     (tmp_path / "infer-1" / "requests-00000.jsonl").write_text(f"{row}\n{row}\n{row[:9]}")
-    assert spent(tmp_path) == {"requests": 2, "tokens": 14, "usd": 1.0}
+    assert Spending(tmp_path).look() == {"requests": 2, "tokens": 14, "usd": 1.0}
 
 
 def test_the_review_has_every_label_and_as_many_clips_as_asked() -> None:
