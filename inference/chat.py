@@ -33,7 +33,8 @@ from xemogpt.inference.explainer import Answer
 from xemogpt.inference.explanation import Decoding, Question
 from xemogpt.media_xemogpt import load_audio
 
-MOST_FRAMES, MOST_PIXELS, MOST_SECONDS = 128, 1 << 24, 60.0  # frames of a request, pixels of one, seconds of sound
+MOST_FRAMES, MOST_SECONDS = 128, 60.0
+MOST_PIXELS, MOST_OF_A_FRAME = 1 << 27, 1 << 24  # of a request: 16 frames may be 4K
 PICTURES = ("JPEG", "PNG", "WEBP")
 RATE = 16000
 _REFUSED = ("frequency_penalty", "functions", "logit_bias", "logprobs", "presence_penalty", "stop", "tools")
@@ -82,7 +83,7 @@ def read_request(body: Any, most_tokens: int) -> Request:
     task = body.get("task") or ("reason" if frames and sounds else "visual" if frames else "audio")
     question = Question(task, body.get("language") or "en", instruction or None)
     clip = Clip(
-        video=[_picture(number, part) for number, part in enumerate(frames, 1)] or None,
+        video=[_picture(number, part, MOST_PIXELS // len(frames)) for number, part in enumerate(frames, 1)] or None,
         audio=_sound(sounds[0]) if sounds else False,
         subtitle=subtitle or None,
         sampling_rate=RATE,
@@ -204,7 +205,7 @@ def _texts(texts: list[Any]) -> tuple[str, str, list[str]]:
     return subtitle, "\n".join(filter(None, free)), unused
 
 
-def _picture(number: int, part: dict[str, Any]) -> Any:
+def _picture(number: int, part: dict[str, Any], most_pixels: int) -> Any:
     from PIL import Image, UnidentifiedImageError
 
     inner = part.get("image_url")
@@ -215,7 +216,7 @@ def _picture(number: int, part: dict[str, Any]) -> Any:
         raise ValueError(f"frame {number}: give a data URL (data:image/jpeg;base64,...); no address or file is opened")
     try:
         image = Image.open(io.BytesIO(_bytes(url[found.end() :], f"frame {number}")), formats=PICTURES)
-        if image.width * image.height > MOST_PIXELS:
+        if image.width * image.height > min(most_pixels, MOST_OF_A_FRAME):
             raise ValueError(f"frame {number}: {image.width} x {image.height} pixels are too many; shrink it")
         return image.convert("RGB")
     except UnidentifiedImageError:

@@ -11,13 +11,14 @@ import logging
 import threading
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers import BatchFeature
 
 from xemogpt.data.jsonl import one_line
 from xemogpt.inference.chat import completion, read_request
+from xemogpt.inference.clips import Clip
 from xemogpt.inference.explainer import Answer, DeviceLost, Explainer
 from xemogpt.inference.explanation import Decoding, Explanation
 
@@ -128,6 +129,7 @@ def make_app(explainer: Explainer, name: str, most_tokens: int = 1024, batch_siz
             return _error(404, f"model: {body.get('model')!r} is not here; this server has {name!r}")
         request = await asyncio.to_thread(read_request, body, most_tokens)
         inputs = await asyncio.to_thread(explainer.prepare, request.clip, request.question)
+        request, raw, body = replace(request, clip=Clip()), bytearray(), None  # media are not kept while it waits
         try:
             answer = await asyncio.wrap_future(batcher.submit(inputs, request.decoding))
         except ValueError as error:  # of the model: the request has been found good

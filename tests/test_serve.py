@@ -37,7 +37,7 @@ from xemogpt.inference.chat import MOST_FRAMES, cues_of
 from xemogpt.inference.clips import Clip
 from xemogpt.inference.explainer import Answer, DeviceLost, Explainer
 from xemogpt.inference.explanation import Decoding, Question
-from xemogpt.inference.server import make_app
+from xemogpt.inference.server import Batcher, make_app
 from xemogpt.media_xemogpt import load_audio
 
 JOY, SADNESS = ("joy.mp4", "sadness.mp4")
@@ -205,6 +205,7 @@ PLAYLIST = base64.b64encode(b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile
         (lambda f, s: [broken(f, f["image_url"]["url"][: len(JPEG) + 400])], "frame 1: cannot be decoded"),
         (lambda f, s: [f, picture(20, 10)], "several shapes"),
         (lambda f, s: [picture(20000, 1000)], "20000 x 1000 pixels are too many"),
+        (lambda f, s: [picture(3000, 3000)] * 16, "frame 1: 3000 x 3000 pixels are too many"),
         (lambda f, s: [f] * (MOST_FRAMES + 1), f"{MOST_FRAMES + 1} frames; give at most {MOST_FRAMES}"),
         (lambda f, s: [s, s], "2 sounds; a clip has one"),
         (lambda f, s: [broken(s, "")], "input_audio: holds no base64 data"),
@@ -274,6 +275,35 @@ def test_many_at_once_get_the_answers_of_each_alone(client: openai.OpenAI, frame
     with ThreadPoolExecutor(12) as pool:
         together = list(pool.map(lambda each: ask(client, *each).choices[0].message.content, kinds * 2))
     assert together == alone * 2
+
+
+def test_those_that_wait_are_generated_together_but_what_is_sampled_alone(
+    explainer: Explainer, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go, generate = threading.Event(), threading.Event(), explainer.model.generate
+    batches: list[tuple[int, bool]] = []
+
+    def slow(**more: Any) -> Any:
+        batches.append((len(more["input_ids"]), more["do_sample"]))
+        begun.set()
+        assert go.wait(20)
+        return generate(**more)
+
+    monkeypatch.setattr(explainer.model, "generate", slow)
+    inputs = explainer.prepare(Clip(audio=str(root / "examples" / JOY)), Question("audio"))
+    batcher, greedy = Batcher(explainer, 3), Decoding(4)
+    first = batcher.submit(inputs, greedy)
+    assert begun.wait(20)
+    warm = Decoding(4, do_sample=True, seed=1)
+    waiting = [batcher.submit(inputs, warm), batcher.submit(inputs, greedy)]
+    gone = batcher.submit(inputs, greedy)
+    assert gone.cancel()  # who asked has hung up
+    waiting += [batcher.submit(inputs, decoding) for decoding in (greedy, Decoding(5), greedy, greedy, warm)]
+    go.set()
+    texts = [each.result(20).text for each in (first, *waiting)]
+    assert len({texts[place] for place in (0, 2, 3, 5, 6)}) == 1  # the greedy ones of four tokens
+    # One place of the first full batch was of the one that has gone.
+    assert batches == [(1, False), (1, True), (2, False), (1, False), (2, False), (1, True)]
 
 
 def test_sampling_is_repeatable_in_any_company(client: openai.OpenAI, sound: Any) -> None:
