@@ -178,6 +178,21 @@ def test_the_gate_says_why_not(changes: dict[str, Any], reason: str) -> None:
     assert any(reason in each for each in verdict(**changes))
 
 
+def test_the_gate_can_refuse_what_only_the_label_supports() -> None:
+    told = one_pass("visual", ("visual", "She frowns deeply."), ("visual", "Her lips tremble."), sees=("frames",))
+    blind = one_pass("blind", ("visual", "She frowns deeply at him."), blind=True, sees=("frames",))
+    given = verify([told, blind], ["sad"])
+    kept = [cue("She frowns deeply.", "visual.0", "blind.0"), cue("Her lips tremble.", "visual.1")]
+    answer = {"cues": kept, "paragraph": "In the video, she frowns deeply and her lips tremble."}
+    strict = GateLimits(words=(5, 40), flagged=False)
+    assert gate(Merged.model_validate(answer), given, GateLimits(words=(5, 40))) == []
+    assert gate(Merged.model_validate(answer), given, strict) == ["a cue rests on what is only with label"]
+    dropped = [{"id": "visual.1", "why": "unsupported"}]
+    assert gate(Merged.model_validate(answer | {"cues": kept[:1], "dropped": dropped}), given, strict) == []
+    with pytest.raises(ValueError, match="flagged: 'no' is neither true nor false"):
+        GateLimits(flagged="no")  # type: ignore[arg-type]
+
+
 def test_the_gate_of_captions() -> None:
     cues = ["She frowns deeply.", "Her voice breaks."]
     assert gate_caption("A deep frown and a breaking voice.", cues, 25) == []

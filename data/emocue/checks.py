@@ -58,11 +58,17 @@ _NEGATIVE = _set(
 @dataclass(frozen=True)
 class GateLimits:
     """S4: bounds of the paragraph (words), of the number of cues, and how many of a final cue's content words must
-    occur in the cues it names as its source."""
+    occur in the cues it names as its source. flagged: whether a final cue may rest on nothing but cues that are
+    `only with label`."""
 
     words: tuple[int, int] = (20, 400)
     cues: tuple[int, int] = (1, 24)
     overlap: float = 0.5
+    flagged: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.flagged, bool):
+            raise ValueError(f"flagged: {self.flagged!r} is neither true nor false")
 
 
 def verify(passes: list[dict[str, Any]], labels: Iterable[str]) -> dict[str, Any]:
@@ -128,6 +134,8 @@ def gate(merged: Merged, verified: dict[str, Any], limits: GateLimits) -> list[s
             reasons.append("a cue says something else than those it rests on")
         if cue.modality not in {given[source]["modality"] for source in cue.sources}:
             reasons.append("a cue changed its modality")
+        if not limits.flagged and all("only with label" in given[source]["flags"] for source in cue.sources):
+            reasons.append("a cue rests on what is only with label")
         if all(given[source]["polarity"] != polarity(cue.text) for source in cue.sources):
             reasons.append("a cue says the opposite of those it rests on")
     if lost := set(given) - used - {each.id for each in merged.dropped}:
