@@ -2,6 +2,7 @@
 """The studies of the builder's rules: what they compose is what they say, and what they count is counted by hand."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -112,6 +113,45 @@ def test_the_study_writes_its_result(study: ModuleType, root: Path, tmp_path: Pa
     for wording in study.WORDINGS:
         assert result[wording]["gate"]["faithful, copied"]["refused"]["share"] == 0
         assert 0 <= result[wording]["support"]["words"] <= 1
+
+
+def test_the_document_has_the_numbers_of_the_result(study: ModuleType, root: Path) -> None:
+    result = json.loads((root / "results" / "builder_quality.json").read_text())
+    text = (root / "docs" / "emocue_builder.md").read_text()
+    rows = dict(re.findall(r"^\| ([^|]+) \| (.+) \|$", text, re.M))
+    flag = "only with label"
+
+    def numbers(start: str) -> list[list[int]]:
+        (cells,) = (cells for name, cells in rows.items() if name.startswith(start))
+        return [[int(number) for number in re.findall(r"\d+", cell)] for cell in cells.split("|")]
+
+    def percent(each: dict[str, Any] | None) -> int:
+        assert each is not None
+        return round(100 * each["share"])
+
+    found = [result[wording] for wording in study.WORDINGS]
+    kinds = [each["verify"]["kinds"] for each in found]
+    assert numbers("flagged `only with") == [[percent(each["typical of a wrong label"][flag])] for each in kinds]
+    assert numbers("flagged so: true, and") == [
+        [percent(each["true, told by both: labelled"][flag])] for each in kinds
+    ]
+    assert numbers("orders and") == [[percent(each["instruction"]["dropped"])] for each in kinds]
+    rules = [each["verify"]["rules"][flag] for each in found]
+    assert numbers("precision") == [[percent(each["precision"]), percent(each["recall"])] for each in rules]
+    ends = [each["published"] for each in found]
+    assert numbers("invented cues among") == [[percent(each["no merge"]["invented"])] for each in ends]
+    assert numbers("the same where") == [[percent(each["drops what is flagged"]["invented"])] for each in ends]
+    gates = [each["gate"] for each in found]
+    for row, kind in (
+        ("its paragraph", "only the paragraph reworded"),
+        ("its cues", "reworded"),
+        ("copied", "copied"),
+    ):
+        refused = [[percent(each[f"faithful, {kind}"]["refused"])] for each in gates]
+        assert numbers(f"gate refuses: faithful, {row}") == refused
+    told = [[f"invents {count} of the paragraph" for count in ("one sentence", "three sentences")] for _ in gates]
+    invented = [[percent(each[kind]["refused"]) for kind in both] for each, both in zip(gates, told, strict=True)]
+    assert numbers("gate refuses: one invented") == invented
 
 
 def test_an_annotator_that_believes_the_label_is_seen_through(
