@@ -25,7 +25,7 @@ from xemogpt.commands import say
 from xemogpt.data.jsonl import one_line
 
 # Modules of `xemogpt.commands`, in the order of the help.
-GROUPS = ("explain", "evaluate", "cues", "models", "data", "synth", "review", "train")
+GROUPS = ("explain", "serve", "evaluate", "cues", "models", "data", "synth", "review", "train")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

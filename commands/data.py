@@ -44,6 +44,9 @@ def register(command: Command) -> None:
         help="replace a key of the recipe, as in endpoints.mllm.base_url=http://localhost:8000/v1",
     )
     builder.add_argument("--plan", action="store_true", help="read the input and say what would be done; ask nothing")
+    builder.add_argument(
+        "--retry-rejects", action="store_true", help="ask again what the server gave no answer to, and so cost a clip"
+    )
     builder.add_argument("--push-to-hub", metavar="REPO", help="upload the finished data set, as a private repository")
 
 
@@ -89,7 +92,7 @@ def run_data(args: argparse.Namespace) -> int:
 
 def run_build(args: argparse.Namespace) -> int:
     """`xemogpt build-emocue`; status 1 where clips were rejected."""
-    from xemogpt.data.emocue.build import build, plan
+    from xemogpt.data.emocue.build import build, forget_failures, plan
     from xemogpt.data.emocue.recipe import load_recipe
 
     recipe = load_recipe(args.recipe, dict(map(_setting, args.set)))
@@ -100,6 +103,8 @@ def run_build(args: argparse.Namespace) -> int:
             done = len(list(folder.glob("shard-*.jsonl")))
             print(f"{name}: {done} of {steps.tasks} tasks done in {folder}")
         return 0
+    if args.retry_rejects:
+        say(f"{forget_failures(plan(recipe))} requests without an answer are asked again")
     steps = build(recipe, say)
     if recipe.executor["kind"] == "slurm":
         say("the jobs are handed in; this command again says how far they are (--plan)")

@@ -27,20 +27,7 @@ def register(command: Command) -> None:
     add("--language", choices=LANGUAGES, default="en", help="of the prompt and the answer (default: %(default)s)")
     add("--instruction", metavar="TEXT", help="ask this in place of the task's own prompt")
 
-    model = parser.add_argument_group("model")
-    model.add_argument("--model", metavar="ID|DIR", help="folder or Hub id (default: the embedded small model)")
-    model.add_argument("--adapter", metavar="DIR", help="a PEFT adapter on top of it")
-    model.add_argument("--device", help="cuda, cpu, mps, ... (default: cuda if there is one, else cpu)")
-    model.add_argument(
-        "--dtype", help="int8 on the CPU; default: bfloat16 on cuda, elsewhere what the checkpoint holds"
-    )
-    model.add_argument(
-        "--trust-remote-code",
-        action="store_true",
-        default=None,
-        help="allow a model from the Hub to run the code it brings (folders may always)",
-    )
-
+    add_model(parser)
     search = parser.add_argument_group("search", "deterministic, whichever is chosen")
     search.add_argument("--max-new-tokens", type=int, default=512, metavar="N", help="default: %(default)s")
     kind = search.add_mutually_exclusive_group()
@@ -64,6 +51,21 @@ def register(command: Command) -> None:
     output.add_argument("--retry-rejects", action="store_true", help="with --out: try those again")
     output.add_argument(
         "--batch-size", type=int, default=8, metavar="N", help="clips at a time (default: %(default)s)"
+    )
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which model, and where it runs."""
+    add = parser.add_argument_group("model").add_argument
+    add("--model", metavar="ID|DIR", help="folder or Hub id (default: the embedded small model)")
+    add("--adapter", metavar="DIR", help="a PEFT adapter on top of it")
+    add("--device", help="cuda, cpu, mps, ... (default: cuda if there is one, else cpu)")
+    add("--dtype", help="int8 on the CPU; default: bfloat16 on cuda, elsewhere what the checkpoint holds")
+    add(
+        "--trust-remote-code",
+        action="store_true",
+        default=None,
+        help="allow a model from the Hub to run the code it brings (folders may always)",
     )
 
 

@@ -58,7 +58,8 @@ def explain_files(
 
     Called again after a kill it goes on where it was: a clip (by its id, or its file as given) that has a row for this
     task and language is skipped, and half a row at the end of the file is cut off. Clips that cannot be explained go
-    to `rejects.jsonl` beside `out`, once, with the reason; they are not tried again unless `retry_rejects`.
+    to `rejects.jsonl` beside `out`, once, with the reason; they are not tried again unless `retry_rejects`, or one of
+    their files has another size than it had.
 
     Args:
         clips: files, folders, .jsonl manifests (see `xemogpt.inference.clips`), or a mixture.
@@ -92,13 +93,16 @@ def explain_files(
                 raise ValueError(f"{out}: holds answers obtained with {found}; name another file")
         done = {_name(row) for row in answered}
         asked["out"] = out.name  # several results files may share one list of rejects
-        refused = {_name(row) for row in rejects.rows if asked.items() <= row.items()} & {clip.name for clip in todo}
-        refused -= done
-        if retry_rejects and refused:
+        sizes = {_name(row): row.get("bytes") for row in rejects.rows if asked.items() <= row.items()}
+        refused = {clip.name for clip in todo if clip.name in sizes} - done
+        mended = {
+            clip.name for clip in todo if clip.name in refused and sizes[clip.name] not in (None, file_sizes(clip))
+        }
+        if retried := refused if retry_rejects else mended:
             rejects.rewrite(
-                [row for row in rejects.rows if not (asked.items() <= row.items() and _name(row) in refused)]
+                [row for row in rejects.rows if not (asked.items() <= row.items() and _name(row) in retried)]
             )
-            refused = set()
+            refused -= retried
         left = [clip for clip in todo if clip.name not in done | refused]
         counts, caution = Counter[type](), None
         if left:
@@ -107,7 +111,7 @@ def explain_files(
             with bar:
                 for outcome in explainer.explain_each(left, question, decoding, batch_size):
                     if isinstance(outcome, Rejection):
-                        rejects.append(outcome.to_dict() | asked)
+                        rejects.append(outcome.to_dict() | asked | {"bytes": file_sizes(outcome.clip)})
                     else:
                         results.append(outcome.to_dict())
                         caution = outcome.caution
@@ -115,6 +119,13 @@ def explain_files(
                     bar.update()
     rejected, skipped = counts[Rejection] + len(refused), len(todo) - len(left) - len(refused)
     return Summary(counts[Explanation], rejected, skipped, caution)
+
+
+def file_sizes(clip: Clip) -> list[int | None]:
+    """The sizes of a clip's files in bytes; None for what is no file."""
+    here = clip.located()
+    files = (each for each in (here.video, here.audio, here.subtitle) if isinstance(each, (str, os.PathLike)))
+    return [os.path.getsize(path) if os.path.isfile(path) else None for path in files]
 
 
 def _name(row: dict[str, Any]) -> str:

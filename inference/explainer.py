@@ -31,10 +31,11 @@ DeviceLost = getattr(torch, "AcceleratorError", ())  # torch 2.8; nothing is cau
 
 
 class Answer(NamedTuple):
-    """What was generated for one clip, and whether the model ended it itself."""
+    """What was generated for one clip, whether the model ended it itself, and how many tokens it took."""
 
     text: str
     finished: bool
+    tokens: int
 
 
 class Explainer:
@@ -178,7 +179,7 @@ class Explainer:
         """`sound`: the model has answered before; else, where none of its first clips is answered, it is to blame."""
         started = time.perf_counter()
         inputs: list[BatchFeature | Exception] = [future.exception() or future.result() for _, future in batch]
-        generated = self._generate_or_fail([each for each in inputs if not isinstance(each, Exception)], decoding)
+        generated = self.generate_each([each for each in inputs if not isinstance(each, Exception)], decoding)
         failures = [each for each in generated if isinstance(each, Exception)]
         blameless = sound or len(failures) < len(generated)
         if not blameless and not all(isinstance(each, OUT_OF_MEMORY) for each in failures):
@@ -192,20 +193,25 @@ class Explainer:
             else:
                 yield self._explanation(clip, outcome, question, decoding, seconds)
 
-    def _generate_or_fail(self, inputs: list[BatchFeature], decoding: Decoding) -> list[Answer | Exception]:
-        """The answers of a batch. Where it fails, out of memory included, each clip is tried alone."""
+    def generate_each(self, inputs: list[BatchFeature], decoding: Decoding) -> list[Answer | Exception]:
+        """As `generate`, but where that fails, out of memory included, each clip is tried alone and may have an error
+        in the place of its answer.
+
+        Raises:
+            torch.AcceleratorError: the device is lost; no clip is to blame.
+        """
         if not inputs:
             return []
         try:
             return list(self.generate(inputs, decoding))
-        except DeviceLost:  # no clip is to blame
+        except DeviceLost:
             raise
         except Exception as error:  # whatever it is, it must not cost the other clips their answers
             if len(inputs) == 1:
                 return [error]
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return [answer for each in inputs for answer in self._generate_or_fail([each], decoding)]
+        return [answer for each in inputs for answer in self.generate_each([each], decoding)]
 
     def prepare(self, clip: Clip, question: Question) -> BatchFeature:
         """Read a clip's media and write its prompt: CPU inputs of batch size 1. Several threads may call this."""
@@ -231,10 +237,12 @@ class Explainer:
             ids = self.model.generate(**batch, **arguments, streamer=streamer)
         ids = ids[:, batch["input_ids"].shape[1] :]
         ends = torch.tensor(self.model.generation_config.eos_token_id or [], device=ids.device)
-        finished = torch.isin(ids, ends).any(1).tolist()
+        ended = torch.isin(ids, ends)  # (B, S)
+        finished = ended.any(1).tolist()
+        tokens = (ended.cumsum(1) - ended.long() == 0).sum(1).tolist()  # up to the first end, and with it
         with self._tokenizer_lock:
             texts = self.processor.batch_decode(ids, skip_special_tokens=True)
-        return [Answer(text.strip(), ended) for text, ended in zip(texts, finished, strict=True)]
+        return [Answer(text.strip(), *each) for text, *each in zip(texts, finished, tokens, strict=True)]
 
     def _explanation(
         self, clip: Clip, answer: "Answer", question: Question, decoding: Decoding, seconds: float

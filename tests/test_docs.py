@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/paper_map.md", "docs/training.md", "docs/cue_encoders.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/paper_map.md",
+    "docs/training.md",
+    "docs/cue_encoders.md",
+    "docs/serving.md",
+    "docs/emocue_builder.md",
+)
 
 
 def named(root: Path, document: str, pattern: str) -> list[re.Match[str]]:

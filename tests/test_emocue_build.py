@@ -195,6 +195,47 @@ def test_one_request_that_the_server_cannot_stand_costs_one_clip(tmp_path: Path)
     assert "no connection (3 attempts)" in reject["reason"]
 
 
+def test_what_a_server_failed_to_answer_can_be_asked_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips = make_clips(tmp_path / "clips", 8)
+    server, ill, answer = ScriptedServer(), True, ScriptedServer.respond
+
+    def respond(handler: Any, raw: bytes) -> None:
+        if ill and b"Take number 3" in raw and b"Nobody has told" in raw:
+            return handler.reply(500, {"error": {"message": "oops"}})
+        if b"Take number 5" in raw and b"Nobody has told" in raw:
+            return handler.reply(400, {"error": {"message": "never"}})
+        return answer(server, handler, raw)
+
+    server.respond = respond  # type: ignore[method-assign]
+    with serving(server):
+        endpoint = {"tries": 2, "attempts": 2, "pause": 0.01}
+        recipe = write_recipe(tmp_path / "recipe.yaml", clips, server.url, clips_per_task=2, endpoint=endpoint)
+        whole = write_recipe(
+            tmp_path / "whole" / "recipe.yaml", clips, server.url, clips_per_task=2, endpoint=endpoint
+        )
+        command = ["build-emocue", "--recipe", str(recipe)]
+        dataset = tmp_path / "built" / "dataset"
+        assert main(command) == 1
+        assert [row["id"] for row in rejects(dataset)] == ["c0003", "c0005"]
+        ill = False
+        assert main(command) == 1
+        assert [row["id"] for row in rejects(dataset)] == ["c0003", "c0005"]  # not without being told
+        asked = server.total
+        assert main([*command, "--retry-rejects"]) == 1
+        assert "4 requests without an answer are asked again" in capsys.readouterr().err
+        assert [row["id"] for row in rejects(dataset)] == ["c0005"]
+        assert server.total - asked == 2  # c0003's blind pass and its merge; the rest is on disk
+        run(whole)
+        assert contents(dataset) == contents(tmp_path / "whole" / "built" / "dataset")
+        infer = [row for row in json.loads((tmp_path / "built" / "report.json").read_text())["asked"]
+                 if row["stage"].startswith("infer")]  # fmt: skip
+        assert [row["errors"] for row in infer] == [6]  # two of c0003, two of c0005 and again two
+
+
+def rejects(dataset: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (dataset / "rejects.jsonl").read_text().splitlines()]
+
+
 def test_a_full_disk_stops_the_build_and_it_goes_on(tmp_path: Path) -> None:
     clips = make_clips(tmp_path / "clips", 40)
 

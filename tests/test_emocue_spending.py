@@ -9,17 +9,36 @@ import pytest
 from emocue_clips import PASSES, make_clips, run, write_recipe
 from scripted_server import ScriptedServer, serving
 
-from xemogpt.data.emocue.client import Budget, BudgetError
+from xemogpt.data.emocue.client import Budget, BudgetError, Spending
 
 
-def test_processes_share_what_is_left_of_a_budget() -> None:
-    # Four that may spend 25 each have spent 15 each: the next task of any may spend a quarter of the other 40.
-    budget = Budget({"usd": 100}, {"requests": 7, "tokens": 900, "usd": 60}, processes=4)
-    budget.take(usd=9)
-    budget.check()
-    budget.take(usd=1)
-    with pytest.raises(BudgetError, match="usd is used up"):
+def test_processes_see_what_the_others_spend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Budget, "LOOK", 0)
+    logs = [tmp_path / "infer-0" / f"requests-0000{rank}.jsonl" for rank in range(2)]
+    logs[0].parent.mkdir()
+
+    def spend(path: Path, usd: float, end: bytes = b"\n") -> None:
+        with path.open("ab") as file:
+            file.write(json.dumps({"key": "0", "tokens": [5, 2], "usd": usd}).encode() + end)
+
+    spend(logs[0], 30)  # before a kill
+    spend(tmp_path / "infer-0" / "requests-00009.jsonl", 20)  # of a task that is done
+    limits = {"usd": 100, "requests": 50}
+    budgets = [Budget(limits, tmp_path, log) for log in logs]
+    for budget in budgets:
         budget.check()
+    budgets[0].take(requests=1, usd=40)
+    spend(logs[0], 40)
+    budgets[0].check()  # its own log is not counted twice
+    budgets[1].take(usd=9)
+    budgets[1].check()
+    spend(logs[0], 1, b"")  # being written
+    budgets[1].check()
+    with logs[0].open("ab") as file:
+        file.write(b"\n")
+    with pytest.raises(BudgetError, match="usd is used up"):
+        budgets[1].check()
+    assert Spending(tmp_path).look() == {"requests": 4, "tokens": 28, "usd": 91}
 
 
 def test_the_torn_log_of_a_stage_left_behind_does_not_stop_the_build(tmp_path: Path) -> None:

@@ -215,22 +215,30 @@ def test_answers_of_other_settings_are_not_mixed(model: Path, clips: list[Path],
     assert len(rows(out)) == 1
 
 
-def test_rejects_are_kept_until_they_are_retried(model: Path, clips: list[Path], tmp_path: Path) -> None:
+def test_rejects_are_kept_until_they_are_retried_or_mended(model: Path, clips: list[Path], tmp_path: Path) -> None:
     later, never = tmp_path / "later.mp4", bad_clips(tmp_path / "bad")[1]
     out, rejects = tmp_path / "out.jsonl", tmp_path / "rejects.jsonl"
     run = {"model": model, "decoding": SHORT}
     assert explain_files([later, never, clips[0]], out, **run).rejected == 2
-    later.write_bytes(clips[1].read_bytes())
+    before = rejects.read_bytes()
     assert explain_files([later, never, clips[0]], out, **run) == Summary(0, 2, 1)
-    other = tmp_path / "other.jsonl"  # shares the list of rejects, not its verdicts
-    assert explain_files([later, never], other, **run).explained == 1
-    summary = explain_files([later, never, clips[0]], out, retry_rejects=True, **run)
+    assert rejects.read_bytes() == before
+    later.write_bytes(clips[1].read_bytes()[:300])  # torn
+    summary = explain_files([later, never, clips[0]], out, **run)
+    assert (summary.explained, summary.rejected, summary.skipped) == (0, 2, 1)
+    assert {row["video"]: row["bytes"] for row in rows(rejects)}[str(later)] == [300]
+    later.write_bytes(clips[1].read_bytes())
+    summary = explain_files([later, never, clips[0]], out, **run)
     assert (summary.explained, summary.rejected, summary.skipped) == (1, 1, 1)
     assert videos(out) == [str(clips[0]), str(later)]
+    other = tmp_path / "other.jsonl"  # shares the list of rejects, not its verdicts
+    assert explain_files([later, never], other, **run).explained == 1
     assert [(row["video"], row["out"]) for row in rows(rejects)] == [
-        (str(never), "other.jsonl"),
         (str(never), "out.jsonl"),
+        (str(never), "other.jsonl"),
     ]
+    assert explain_files([later, never, clips[0]], out, retry_rejects=True, **run).rejected == 1
+    assert [row["out"] for row in rows(rejects)] == ["other.jsonl", "out.jsonl"]
 
 
 def test_manifest_names_stay_as_given(model: Path, clips: list[Path], tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 
 from xemogpt.data.emocue.publish import Publish
 from xemogpt.data.emocue.recipe import Recipe
-from xemogpt.data.emocue.stages import Stage, write_rows
-from xemogpt.data.jsonl import json_line
+from xemogpt.data.emocue.stages import Stage, read_rows, write_rows
+from xemogpt.data.jsonl import JsonLines, json_line
 from xemogpt.data.readers import read_dataset
 from xemogpt.data.sample import EmotionSample
 
@@ -90,6 +90,40 @@ def build(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> Plan:
     logs = Path(recipe.out) / f"publish-{source.name.split('-')[-1]}"
     _run(recipe, Publish(recipe, steps), 1, logs, before, again=True)
     return steps
+
+
+def forget_failures(steps: Plan) -> int:
+    """Let the next build ask again what the server gave no answer to (5xx, time-out, a request that it could not
+    stand), for the clips that were rejected because of it; how many requests these are. They stay in the logs.
+
+    Not while the build is running.
+    """
+    forgotten, again = 0, set()
+    for _, folder in steps.folders:
+        failed = {}
+        for path in sorted(folder.glob("requests-*.jsonl")):
+            rank = path.stem.removeprefix("requests-")
+            rejects = folder / f"rejects-{rank}.jsonl"
+            rejected = {row["id"] for row in read_rows(rejects)} if rejects.is_file() else set()
+            rows = list(read_rows(path, whole=False))
+            if any(row["error"] and row["clip"] in rejected for row in rows):
+                failed[path] = rejected
+                again.add(rank)
+        # First the tasks are marked as not done: who is killed between the two can do this again.
+        for rank in again:
+            (folder / "logs" / "completions" / rank).unlink(missing_ok=True)
+        for path, rejected in failed.items():
+            with JsonLines(path, required="key", first="key") as log:
+                rows = log.rows
+                for row in rows:
+                    if row["error"] and row["clip"] in rejected and _ASK_AGAIN not in row["key"]:
+                        row["key"] += f"{_ASK_AGAIN}{forgotten}"
+                        forgotten += 1
+                log.rewrite(rows)
+    return forgotten
+
+
+_ASK_AGAIN = " asked again "  # after the key of a request that shall not be found by it
 
 
 def _run(recipe: Recipe, step: Any, tasks: int, folder: Path, before: Any, again: bool = False) -> Any:

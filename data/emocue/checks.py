@@ -6,16 +6,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from xemogpt.data.cues import split_cues
+from xemogpt.data.cues import CUE_KINDS, split_cues
 from xemogpt.data.emocue.answers import Merged
 
-VERSION = 2  # of the rules below: raise it when a verdict changes, so that finished stages run again
+VERSION = 3  # of the rules below: raise it when a verdict changes, so that finished stages run again
 
 _NEGATION = re.compile(r"(?i)\b(?:no|not|never|without|neither|nor|lacks?|absent|cannot)\b|n't\b")
 _REFUSAL = re.compile(
     r"(?i)\b(?:as an ai|i(?:'m| am) (?:sorry|unable|not able)|i (?:cannot|can't|won't)|language model"
-    r"|cannot (?:assist|help)|(?:ignore|disregard) (?:the|all|any|previous|prior)|system prompt)\b"
+    r"|cannot (?:assist|help)|system prompt"
+    r"|(?:ignore|disregard) (?:(?:the|all|any|of|these) )*"
+    r"(?:previous|prior|above|earlier|cues|instructions|labels|rest))\b"
 )
+# What nobody says of a clip: an order to whoever reads the cues. A verb of the order opens a sentence.
+_ORDER = re.compile(
+    r"(?i)(?:^|[.!?:;]\s+)\W*(?:(?:please|only|just|now)\s+)*(?:ignore|disregard|forget|output|print|write|answer|reply"
+    r"|respond|mention|omit|pretend|do not|don't)\b"
+    r"|\byour (?:task|answer|instructions?|output|role|response)\b|\byou are now\b"
+    r"|\b(?:new|previous|prior|earlier|other) (?:instructions?|prompts?|observers)\b"
+)
+_QUOTED = re.compile(r'"[^"]*"|\u201c[^\u201d]*\u201d')
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])")
 
 
@@ -26,7 +36,10 @@ def _set(text: str) -> frozenset[str]:
 _STOP = _set(
     "a an and are as at be been being but by can for from had has have he her hers him his i in into is it its "
     "may might of on or she so some such than that the their them then there these they this those to very was "
-    "were which while who whose will with would you person man woman speaker character people clip video audio"
+    "were which while who whose will with would you person man woman speaker character people clip video audio "
+    "slight slightly somewhat faintly mildly little rather quite really fairly clearly noticeable noticeably plainly "
+    "visibly obvious obviously evident evidently marked markedly strongly intensely remarkably extremely highly any "
+    "all both also seem seems appear appears show shows remain remains"
 )
 _POSITIVE = _set(
     "happy happily joy joyful joyfully glad cheerful cheerfully delighted pleased excited smile smiles smiling "
@@ -45,11 +58,17 @@ _NEGATIVE = _set(
 @dataclass(frozen=True)
 class GateLimits:
     """S4: bounds of the paragraph (words), of the number of cues, and how many of a final cue's content words must
-    occur in the cues it names as its source."""
+    occur in the cues it names as its source. flagged: whether a final cue may rest on nothing but cues that are
+    `only with label`."""
 
     words: tuple[int, int] = (20, 400)
     cues: tuple[int, int] = (1, 24)
     overlap: float = 0.5
+    flagged: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.flagged, bool):
+            raise ValueError(f"flagged: {self.flagged!r} is neither true nor false")
 
 
 def verify(passes: list[dict[str, Any]], labels: Iterable[str]) -> dict[str, Any]:
@@ -66,7 +85,10 @@ def verify(passes: list[dict[str, Any]], labels: Iterable[str]) -> dict[str, Any
     kept: list[dict[str, Any]] = []
     dropped: list[dict[str, str]] = []
     sign = valence(" ".join(labels))
-    blind = [words(cue["text"]) for each in passes if each["blind"] for cue in each["cues"]]
+    blind: dict[str, list[frozenset[str]]] = {modality: [] for modality in CUE_KINDS}
+    for cue in (cue for each in passes if each["blind"] for cue in each["cues"]):
+        blind[cue["modality"]].append(words(cue["text"]))
+    looked = any(blind.values())
     for each in passes:
         for number, cue in enumerate(each["cues"]):
             text, modality = " ".join(cue["text"].split()), cue["modality"]
@@ -83,7 +105,7 @@ def verify(passes: list[dict[str, Any]], labels: Iterable[str]) -> dict[str, Any
             flags = []
             if sign and valence(text) == -sign:
                 flags.append("against the label")
-            if blind and not each["blind"] and not any(_alike(words(text), other) >= 0.25 for other in blind):
+            if looked and not each["blind"] and not any(_alike(words(text), b) >= 0.25 for b in blind[modality]):
                 flags.append("only with label")
             kept.append(
                 entry | {"modality": modality, "model": each["model"], "polarity": polarity(text), "flags": flags}
@@ -100,7 +122,7 @@ def gate(merged: Merged, verified: dict[str, Any], limits: GateLimits) -> list[s
     length = len(merged.paragraph.split())
     if not limits.words[0] <= length <= limits.words[1]:
         reasons.append(f"paragraph: not {limits.words[0]} to {limits.words[1]} words")
-    if any(_REFUSAL.search(text) for text in (merged.paragraph, *(cue.text for cue in merged.cues))):
+    if any(map(_is_order, (merged.paragraph, *(cue.text for cue in merged.cues)))):
         reasons.append("a refusal, or an instruction")
     used = {source for cue in merged.cues for source in cue.sources}
     for cue in merged.cues:
@@ -112,6 +134,8 @@ def gate(merged: Merged, verified: dict[str, Any], limits: GateLimits) -> list[s
             reasons.append("a cue says something else than those it rests on")
         if cue.modality not in {given[source]["modality"] for source in cue.sources}:
             reasons.append("a cue changed its modality")
+        if not limits.flagged and all("only with label" in given[source]["flags"] for source in cue.sources):
+            reasons.append("a cue rests on what is only with label")
         if all(given[source]["polarity"] != polarity(cue.text) for source in cue.sources):
             reasons.append("a cue says the opposite of those it rests on")
     if lost := set(given) - used - {each.id for each in merged.dropped}:
@@ -130,7 +154,7 @@ def gate_caption(caption: str, cues: list[str], most_words: int) -> list[str]:
     reasons = []
     if len(caption.split()) > most_words:
         reasons.append(f"caption: more than {most_words} words")
-    if _REFUSAL.search(caption):
+    if _is_order(caption):
         reasons.append("a refusal, or an instruction")
     evidence = set().union(*map(words, cues)) if cues else set()
     if not _rests(caption, evidence, 0.5):
@@ -157,7 +181,7 @@ def valence(text: str) -> int:
 
 
 def _drop(text: str, modality: str, sees: list[str]) -> str | None:
-    if _REFUSAL.search(text):
+    if _is_order(text):
         return "a refusal, or an instruction"
     if modality == "visual" and "frames" not in sees:
         return "speaks of the picture, which was not shown"
@@ -169,6 +193,13 @@ def _drop(text: str, modality: str, sees: list[str]) -> str | None:
     if apparent != "global" and apparent != modality:
         return f"is called {modality}, but speaks of {apparent}"
     return None
+
+
+def _is_order(text: str) -> bool:
+    """Whether a text refuses, or tells its reader what to do. What is quoted in it was said in the clip."""
+    own = _QUOTED.sub(" ", text)
+    text = own if any(map(str.isalpha, own)) else text
+    return bool(_REFUSAL.search(text) or _ORDER.search(text))
 
 
 def _rests(text: str, evidence: frozenset[str] | set[str], least: float) -> bool:
@@ -183,7 +214,7 @@ def _conflicts(cues: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for other in cues[index + 1 :]:
             if one["modality"] == other["modality"] and one["polarity"] != other["polarity"]:
                 denied = words(_NEGATION.sub(" ", one["text"])), words(_NEGATION.sub(" ", other["text"]))
-                if _alike(*denied) >= 0.5:
+                if _share(*denied) >= 0.5:
                     found.append({"ids": [one["id"], other["id"]], "kind": "polarity"})
     for first, second in (("visual", "audio"), ("visual", "global"), ("audio", "global")):
         signs = {}
@@ -198,6 +229,11 @@ def _conflicts(cues: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> float:
     return len(one & other) / len(one | other) if one | other else 0.0
+
+
+def _share(one: frozenset[str], other: frozenset[str]) -> float:
+    """How much of the shorter of two texts is in the other: a denial is short."""
+    return len(one & other) / min(len(one), len(other)) if one and other else 0.0
 
 
 def _plain(text: str) -> str:

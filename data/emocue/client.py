@@ -88,23 +88,61 @@ class Question:
     messages: Callable[[], Awaitable[list[dict[str, Any]]]]
 
 
-class Budget:
-    """What may still be spent by one of `processes`, in requests, tokens and US dollars: an equal part of what all of
-    them have left of the limits."""
+class Spending:
+    """What the logs of a build say was spent, in requests that were answered, tokens and US dollars; those of other
+    processes too, which may be writing them. `but`: a log that is not counted."""
 
-    def __init__(self, limits: dict[str, float], spent: dict[str, float], processes: int = 1):
-        self.left = {name: (amount - spent[name]) / processes for name, amount in limits.items()}
+    def __init__(self, build: Path, but: Path | None = None):
+        self.total = {"requests": 0.0, "tokens": 0.0, "usd": 0.0}
+        self._build, self._but = build, but
+        self._read: defaultdict[Path, int] = defaultdict(int)  # bytes of each log
+
+    def look(self) -> dict[str, float]:
+        """The total by now; of each log what has been added since the last time is read."""
+        for path in self._build.glob("*/requests-*.jsonl"):
+            if path == self._but or path.stat().st_size <= self._read[path]:
+                continue
+            with path.open("rb") as file:
+                file.seek(self._read[path])
+                for line in file:
+                    if not line.endswith(b"\n"):  # torn, or being written
+                        break
+                    row = json.loads(line)
+                    self.total["requests"] += 1
+                    self.total["tokens"] += sum(row["tokens"])
+                    self.total["usd"] += row["usd"]
+                    self._read[path] += len(line)
+        return self.total
+
+
+class Budget:
+    """What a build may spend. Processes look every few seconds at what the others have spent, so all together they
+    exceed the limits by what they ask in that time, at most.
+
+    Args:
+        limits: of requests, tokens, US dollars; what is not in it has none.
+        build: the folder of the build. log: this process's own, open or not.
+    """
+
+    LOOK = 2.0  # seconds
+
+    def __init__(self, limits: dict[str, float], build: Path, log: Path):
+        self.limits, self._others = limits, Spending(build, but=log)
+        self._seen = dict(self._others.look())
+        self._own = {name: amount - self._seen[name] for name, amount in Spending(build).look().items()}
+        self._looked = time.monotonic()
 
     def take(self, requests: float = 0, tokens: float = 0, usd: float = 0) -> None:
         """Count what was spent."""
         for name, amount in (("requests", requests), ("tokens", tokens), ("usd", usd)):
-            if name in self.left:
-                self.left[name] -= amount
+            self._own[name] += amount
 
     def check(self) -> None:
         """Raises BudgetError where nothing is left."""
-        for name, amount in self.left.items():
-            if amount <= 0:
+        if self.limits and time.monotonic() - self._looked >= self.LOOK:
+            self._seen, self._looked = self._others.look(), time.monotonic()
+        for name, limit in self.limits.items():
+            if self._own[name] + self._seen[name] >= limit:
                 raise BudgetError(f"the budget of {name} is used up; raise it in the recipe and start again")
 
 

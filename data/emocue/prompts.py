@@ -23,6 +23,13 @@ _LABEL = (
     "`labels` are what annotators decided about the emotion. Use them to know where to look, not as evidence: a cue "
     "must be true of this clip even if the label were wrong."
 )
+_MERGED = (
+    'Answer with JSON alone: {"cues": [{"modality": "visual" | "audio" | "global", "text": "...", "from": '
+    '["<ids of the cues it rests on>"]}], "dropped": [{"id": "...", "why": "..."}], "conflicts": [{"ids": '
+    '["...", "..."], "resolution": "..."}], "paragraph": "..."}. Every given id is in one `from` or in `dropped`. '
+    "`paragraph` tells the kept cues in flowing English, first those in the video, then those in the audio, then "
+    "those in the text, and ends with the emotion that follows from them."
+)
 
 PROMPTS = {
     "emocue-visual-1": (
@@ -48,12 +55,14 @@ PROMPTS = {
         "Several observers have listed cues of one clip. Consolidate them: join those that say the same, drop those "
         "that are unsupported, and resolve the listed conflicts. A cue with the flag `only with label` was not seen "
         "by the observer who did not know the label: keep it only if others support it. Add nothing of your own. "
-        f"{_DATA} "
-        'Answer with JSON alone: {"cues": [{"modality": "visual" | "audio" | "global", "text": "...", "from": '
-        '["<ids of the cues it rests on>"]}], "dropped": [{"id": "...", "why": "..."}], "conflicts": [{"ids": '
-        '["...", "..."], "resolution": "..."}], "paragraph": "..."}. Every given id is in one `from` or in `dropped`. '
-        "`paragraph` tells the kept cues in flowing English, first those in the video, then those in the audio, then "
-        "those in the text, and ends with the emotion that follows from them."
+        f"{_DATA} {_MERGED}"
+    ),
+    "emocue-merge-2": (  # the flag means what it can: it is of words; and who is judged by words is told so
+        "Several observers have listed cues of one clip. Consolidate them: join those that say the same, drop those "
+        "that are unsupported, and resolve the listed conflicts. The flag `only with label` means that the observer "
+        "who did not know the label has no cue in like words: where that observer says the same in other words, join "
+        "the two, else keep the cue only if others support it. Add nothing of your own, and keep to the words of the "
+        f"cues: what is told in other words is taken for an invention. {_DATA} {_MERGED}"
     ),
     "emocue-short-1": (
         "Choose the one to three cues of the given that say most about the emotion, and tell them in one English "

@@ -76,17 +76,17 @@ class Stage(PipelineStep):
         return kept, rejected
 
     def _ask(self, rows: list[Row], rank: int) -> tuple[list[Row], list[Row]]:
-        log = RequestLog(self.folder / f"requests-{rank:05d}.jsonl")
+        path = self.folder / f"requests-{rank:05d}.jsonl"
+        log = RequestLog(path)
         try:
-            return asyncio.run(self._ask_all(rows, log))
+            budget = Budget(self.recipe.budget, self.folder.parent, path)
+            return asyncio.run(self._ask_all(rows, log, budget))
         except ExceptionGroup as errors:  # the first stops the rest; of these one is to be told
             raise _first(errors) from None
         finally:
             log.close()
 
-    async def _ask_all(self, rows: list[Row], log: RequestLog) -> tuple[list[Row], list[Row]]:
-        workers = max(1, int(self.recipe.executor.get("workers", 1)))
-        budget = Budget(self.recipe.budget, spent(self.folder.parent), workers)
+    async def _ask_all(self, rows: list[Row], log: RequestLog, budget: Budget) -> tuple[list[Row], list[Row]]:
         askers = {name: Asker(endpoint, log, budget) for name, endpoint in self.recipe.endpoints.items()}
         work: Callable[[Row, Recipe, dict[str, Asker]], Awaitable[Row]] = _ASKING[self.name]
         done: list[Row | None] = [None] * len(rows)
@@ -275,17 +275,6 @@ def reject(row: Row, stage: str, reason: Rejected) -> Row:
     found = {"id": row["id"], "stage": stage, "reason": str(reason)}
     beneath = reason.__cause__
     return found | ({"detail": one_line(beneath)} if beneath and str(beneath) != str(reason) else {})
-
-
-def spent(build: Path) -> dict[str, float]:
-    """Requests that were answered, tokens and US dollars, of all logs of a build."""
-    total = {"requests": 0.0, "tokens": 0.0, "usd": 0.0}
-    for path in build.glob("*/requests-*.jsonl"):
-        for row in read_rows(path, whole=False):
-            total["requests"] += 1
-            total["tokens"] += sum(row["tokens"])
-            total["usd"] += row["usd"]
-    return total
 
 
 def read_rows(path: Path, whole: bool = True) -> Iterator[Row]:

@@ -69,13 +69,23 @@ def write_report(rows: list[dict[str, Any]], folder: str | os.PathLike, seed: in
     """Write report.json, report.html (one file, with the figure in it) and ratings.png, and return the report."""
     report, out = summarise(rows, seed), Path(folder)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    figure = draw(report)
-    figure.savefig(out / "ratings.png", dpi=200)
-    drawing = io.StringIO()
+    figure, picture, drawing = draw(report), io.BytesIO(), io.StringIO()
+    figure.savefig(picture, format="png", dpi=200)
     figure.savefig(drawing, format="svg")
-    (out / "report.html").write_text(_page(report, drawing.getvalue()), encoding="utf-8")
+    _write(out / "report.json", json.dumps(report, indent=1).encode() + b"\n")
+    _write(out / "ratings.png", picture.getvalue())
+    _write(out / "report.html", _page(report, drawing.getvalue()).encode())
     return report
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all."""
+    scratch = path.with_name(f".{path.name}.part")
+    try:
+        scratch.write_bytes(content)
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def draw(report: dict[str, Any]) -> Any:
