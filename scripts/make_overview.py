@@ -1,23 +1,28 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
-"""Draws `docs/overview.png`: what the model reads of the example clip, and the way from there to the answer.
+"""Draws `docs/overview.png`: what the model reads of an example clip, and the way from there to the answer.
 
     pip install matplotlib
     python scripts/make_overview.py
 
-Frames, waveform and token counts are real: they are what the default processor makes of `examples/portrait.mp4`.
+Frames, waveform, token counts and answer are real: they are what the embedded model makes of `examples/joy.mp4`.
 """
 
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
+from xemogpt.inference.clips import Clip
+from xemogpt.inference.explain import load_explainer
+from xemogpt.inference.explanation import Question
 from xemogpt.inputs_xemogpt import read_subtitle
 from xemogpt.media_xemogpt import load_audio, load_video
 
 ROOT = Path(__file__).resolve().parent.parent
-CLIP = ROOT / "examples" / "portrait.mp4"
+CLIP = ROOT / "examples" / "joy.mp4"
+MEDIA = ("video", "audio")
 VISUAL, AUDIO, TEXT, GLOBAL = "#3b6ea8", "#b5622d", "#5f6b73", "#3c7d4f"
 
 
@@ -43,8 +48,12 @@ def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], colo
 def main() -> None:
     video = load_video(CLIP, 16)
     audio = load_audio(CLIP)
-    steps = (len(audio) - 400) // 320 + 1
-    words = read_subtitle(ROOT / "examples" / "portrait.srt")
+    words = read_subtitle(CLIP.with_suffix(".srt"))
+    explainer = load_explainer()
+    clip = Clip(CLIP, subtitle=CLIP.with_suffix(".srt"))
+    read = explainer.prepare(clip, Question())["input_ids"]
+    tokens = {name: int((read == getattr(explainer.model.config, f"{name}_token_id")).sum()) for name in MEDIA}
+    answer = explainer.explain([clip])[0].text
     figure = plt.figure(figsize=(11, 4.3), dpi=140)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, 1)
@@ -62,23 +71,31 @@ def main() -> None:
     wave.plot(audio, color=AUDIO, linewidth=0.3)
     wave.set_xlim(0, len(audio))
     wave.axis("off")
-    axes.text(0.215, 0.13, f"“{words}”", ha="center", va="center", fontsize=11, style="italic", color=TEXT)
+    axes.text(0.215, 0.16, f"“{words}”", ha="center", va="center", fontsize=11, style="italic", color=TEXT)
 
     axes.text(0.03, 0.95, "16 frames", fontsize=9, color=VISUAL, weight="bold")
     axes.text(0.03, 0.51, f"{len(audio) / 16000:.1f} s of voice", fontsize=9, color=AUDIO, weight="bold")
     axes.text(0.03, 0.2, "subtitle", fontsize=9, color=TEXT, weight="bold")
-    for y, color, tower, bridge, tokens in (
-        (0.77, VISUAL, "CLIP ViT-L/14\nfrozen", "VECB", "16 tokens"),
-        (0.38, AUDIO, "HuBERT-large\nfrozen", "AECB", f"{steps} tokens"),
+    for y, color, tower, bridge, medium in (
+        (0.77, VISUAL, "vision tower\nfrozen", "VECB", "video"),
+        (0.38, AUDIO, "audio tower\nfrozen", "AECB", "audio"),
     ):
         box(axes, 0.53, y, 0.1, tower, color, solid=False)
         box(axes, 0.655, y, 0.08, bridge, color)
         arrow(axes, (0.455, y), (0.476, y), color)
         arrow(axes, (0.584, y), (0.612, y), color)
         arrow(axes, (0.698, y), (0.775, 0.5 if y < 0.5 else 0.56), color)
-        axes.text(0.655, y - 0.09, f"linear projector\n{tokens}", ha="center", va="center", fontsize=7, color=color)
-    axes.plot((0.4, 0.82), (0.13, 0.13), color=TEXT, linewidth=1.5)
-    arrow(axes, (0.82, 0.13), (0.82, 0.44), TEXT)
+        axes.text(
+            0.655,
+            y - 0.09,
+            f"linear projector\n{tokens[medium]} tokens",
+            ha="center",
+            va="center",
+            fontsize=7,
+            color=color,
+        )
+    axes.plot((0.4, 0.82), (0.16, 0.16), color=TEXT, linewidth=1.5)
+    arrow(axes, (0.82, 0.16), (0.82, 0.44), TEXT)
     box(axes, 0.82, 0.5, 0.08, "LLM\n+ LoRA", "#333333")
     arrow(axes, (0.863, 0.5), (0.885, 0.5), "#333333")
     for y, color, label in (
@@ -87,6 +104,8 @@ def main() -> None:
         (0.34, GLOBAL, "the emotion\nthey imply"),
     ):
         box(axes, 0.94, y, 0.09, label, color, solid=False)
+    said = textwrap.fill(answer, 175)
+    axes.text(0.03, 0.02, said, ha="left", va="bottom", fontsize=7.5, color="#333333")
     target = ROOT / "docs" / "overview.png"
     figure.savefig(target)
     print(target)
