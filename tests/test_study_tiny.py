@@ -1,6 +1,7 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
-"""The study of the small model: what it counts, on answers written by hand."""
+"""The study of the small model: what it counts, on answers written by hand; and the document shows its numbers."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -65,3 +66,17 @@ def test_shuffled_frames_keep_the_sound(study: ModuleType, root: Path) -> None:
     assert np.array_equal(changed.video, again)
     assert study.CONTROLS["no picture"](clip).video is None
     assert study.CONTROLS["no sound"](clip).audio is False
+
+
+def test_document_shows_what_was_measured(root: Path) -> None:
+    measured = json.loads((root / "results/tiny_study.json").read_text(encoding="utf-8"))
+    document = (root / "docs/tiny.md").read_text(encoding="utf-8")
+    for split, row in measured["splits"].items():
+        scores = row["exact"]["all"]
+        low, high = scores["f1_interval"]
+        told = (scores["floor"], scores["precision"], scores["recall"])
+        cells = " | ".join(f"{value:.2f}" for value in told)
+        assert f"| `{split}` | {scores['f1']:.2f} ({low:.2f}-{high:.2f}) | {cells} |" in document
+    for name, control in measured["controls"].items():
+        claims = control["claims"]
+        assert f"| {claims['visual']:.1f} | {claims['audio']:.1f} |" in document, name
