@@ -45,8 +45,8 @@ tiny.en come from their authors (`xemogpt tiny` puts all together). Trained on E
 synthesised voices whose cues are known. It is there to show that the parts work and to be tried out. Of real people it
 has seen none, so what it says of them is no evidence; it must not be used to judge anybody.
 
-What it gets right and wrong on rendered clips that it has not seen: `docs/tiny.md`. `scripts/train_tiny.sh` is the whole
-way to these weights; its stages follow.
+What it gets right and wrong on rendered clips that it has not seen: `docs/tiny.md`. `scripts/train_tiny.sh` is the
+whole way to these weights; its stages follow.
 """
 SIZES = ("video_text_size", "audio_text_size", "audio_pooling")  # of the configuration, which the weights depend on
 
