@@ -133,6 +133,7 @@ class XEmoGPTConfig(PreTrainedConfig):
         may lie above the LLM's vocabulary: the model never embeds nor emits them.
     freeze_towers (`bool`, *optional*, defaults to `True`): towers stay in eval mode and get no gradient.
     untrained_parts (`list[str]`, *optional*): parts whose weights are random, so that no output of theirs is evidence.
+    caution (`str`, *optional*): what whoever reads an answer must know of the training; told with every answer.
     """
 
     model_type = "xemogpt"
@@ -162,6 +163,7 @@ class XEmoGPTConfig(PreTrainedConfig):
     tie_word_embeddings: bool | None = None
     initializer_range: float = 0.02
     untrained_parts: list | None = None
+    caution: str | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)

@@ -71,6 +71,7 @@ ORIGIN = (
     "SmolLM2-135M-Instruct and Whisper tiny.en come from their authors; all between them was trained by this project "
     "on rendered heads with synthesised voices (EmoCue-Synth), so it knows little of the real world."
 )
+CAUTION = "trained on rendered heads alone, so what it says of real people is no evidence"
 CHECKPOINT = PACKAGE / "checkpoints" / NAME
 
 
@@ -382,6 +383,7 @@ def _assemble(out: Path, llm: Source, audio: Source, vision: Source, wanted: dic
     if wanted["trained"]:
         model = XEmoGPTForConditionalGeneration.from_pretrained(out)
         apply(model, CHECKPOINT)
+        model.config.caution = CAUTION
         model.save_pretrained(out)
         write_model_card(model, out, ORIGIN, NAME)
     files = {str(path.relative_to(out)): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()}

@@ -96,6 +96,7 @@ class Explainer:
             self.model = AutoModelForMultimodalLM.from_pretrained(source, dtype=dtype, trust_remote_code=trust)
             self.model.to(device)
         self.untrained_parts = list(self.model.config.untrained_parts)
+        self.trained_on: str | None = getattr(self.model.config, "caution", None)  # older code does not know it
         if self.adapter is not None:
             self._load_adapter(self.adapter)
         elif not isinstance(model, tuple) and (Path(source) / "adapter" / "adapter_config.json").is_file():
@@ -265,6 +266,7 @@ class Explainer:
             seconds=round(seconds, 3),
             finished=answer.finished,
             dtype=self.dtype,
+            trained_on=self.trained_on,
         )
 
 

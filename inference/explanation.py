@@ -73,6 +73,7 @@ class Explanation:
     """One answer: `text` is the paragraph, `cues` the same sorted by modality, `seconds` the time it took.
 
     finished: the model ended it; False where it ran into `max_new_tokens`. dtype: of the weights. version: of xemogpt.
+    trained_on: what must be known of the training, `caution` in the model's configuration.
     """
 
     video: str | None
@@ -93,12 +94,13 @@ class Explanation:
     finished: bool = True
     dtype: str | None = None
     version: str = __version__
+    trained_on: str | None = None
 
     @property
     def caution(self) -> str | None:
-        """One line that names the untrained parts, or None where generation uses none of them, as the cue heads."""
+        """One line: the untrained parts, if generation uses any (the cue heads it does not), else `trained_on`."""
         if all(part.startswith(("video_cue_head", "audio_cue_head")) for part in self.untrained_parts):
-            return None
+            return self.trained_on
         return f"{self.model} has untrained parts, so this is no evidence: {', '.join(self.untrained_parts)}"
 
     @property

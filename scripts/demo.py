@@ -50,7 +50,8 @@ def main() -> int:
         print("Its cues, against those that were rendered:")
         print("\n".join(compare(read_cues(outcome.text), known["cues"])), end="\n\n", flush=True)
         caution = outcome.caution
-    print(f"note: {caution or 'this model has seen rendered heads alone; of real people it says nothing reliable'}")
+    if caution:
+        print(f"note: {caution}")
     return 0
 
 

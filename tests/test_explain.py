@@ -1,6 +1,7 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """One call in Python: every kind of clip, alone and in batches, and every way to hold a model."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -97,6 +98,18 @@ def test_printed_answer_groups_cues_by_modality() -> None:
 def test_caution_counts_only_what_generates(parts: list[str], cautious: bool) -> None:
     answer = Explanation("a.mp4", "", {}, "reason", "en", "reason-en-1", "m", untrained_parts=parts)
     assert (answer.caution is not None) == cautious
+    told = dataclasses.replace(answer, trained_on="trained on rendered heads alone").caution
+    assert told == (answer.caution or "trained on rendered heads alone")
+
+
+def test_caution_of_the_configuration_is_told(loaded: tuple[Any, Any], clips: list[Path]) -> None:
+    model, processor = loaded
+    model.config.caution, before = "seen nothing", model.config.untrained_parts
+    try:
+        model.config.untrained_parts = []
+        assert explain(clips[0], model=(model, processor), **SHORT).caution == "seen nothing"
+    finally:
+        model.config.caution, model.config.untrained_parts = None, before
 
 
 def test_batch_equals_each_clip_alone(model: Path, clips: list[Path]) -> None:
