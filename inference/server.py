@@ -99,8 +99,9 @@ def make_app(explainer: Explainer, name: str, most_tokens: int = 1024, batch_siz
         batch_size: most requests that are generated at once.
     """
     batcher, busy = Batcher(explainer, batch_size), asyncio.Semaphore(MOST_WAITING)
-    known = {"untrained_parts": explainer.untrained_parts, "trained_on": explainer.trained_on}
-    caution = Explanation("", "", {}, "", "", "", name, **known).caution
+    caution = Explanation(
+        *("", "", {}, "", "", "", name), untrained_parts=explainer.untrained_parts, trained_on=explainer.trained_on
+    ).caution
 
     async def models(_: HttpRequest) -> JSONResponse:
         if batcher.lost:
