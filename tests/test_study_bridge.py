@@ -1,6 +1,7 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """The study of VECB with its layers and without: two models that differ in nothing else, and its interval."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -44,3 +45,11 @@ def test_interval_is_students_of_the_pairs(study: ModuleType) -> None:
     assert found["gain"] == pytest.approx(0.2)
     half = 4.302653 * 0.1 / 3**0.5  # t at 0.975 with two degrees of freedom, times the standard error
     assert found["interval"] == pytest.approx([0.2 - half, 0.2 + half], rel=1e-5)
+
+
+def test_document_shows_what_was_measured(root: Path) -> None:
+    document = (root / "docs/tiny.md").read_text(encoding="utf-8")
+    for row in json.loads((root / "results/tiny_bridge.json").read_text(encoding="utf-8"))["measures"].values():
+        low, high = row["interval"]
+        gain = f"{row['gain']:+.2f} ({low:+.2f} to {high:+.2f})"
+        assert f"| {row['VECB']:.2f} | {row['no layers']:.2f} | {gain} |" in document
