@@ -382,7 +382,13 @@ def _assemble(out: Path, llm: Source, audio: Source, vision: Source, wanted: dic
         )
     if wanted["trained"]:
         model = XEmoGPTForConditionalGeneration.from_pretrained(out)
-        apply(model, CHECKPOINT)
+        try:
+            apply(model, CHECKPOINT)
+        except ValueError as error:
+            raise ValueError(
+                "the trained parts belong to SmolLM2-135M-Instruct and Whisper tiny.en, not to these; put other "
+                "models together with `xemogpt compose`, untrained"
+            ) from error
         model.config.caution = CAUTION
         model.save_pretrained(out)
         write_model_card(model, out, ORIGIN, NAME)

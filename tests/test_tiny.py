@@ -414,7 +414,8 @@ def test_failed_assembly_leaves_nothing(
 
 def start(code: str, llm: Path, audio: Path) -> subprocess.Popen:
     """Another process that has imported the module, says so, and runs `code` when it is sent a line."""
-    script = f"from xemogpt.hub import tiny\nprint('ready', flush=True)\ninput()\n{code}\n"
+    script = f"import pathlib\nfrom xemogpt.hub import tiny\ntiny.CHECKPOINT = pathlib.Path({str(llm / 'none')!r})\n"
+    script += f"print('ready', flush=True)\ninput()\n{code}\n"
     script += f"print(tiny.assemble_tiny(llm={str(llm)!r}, audio={str(audio)!r}))"
     command = [sys.executable, "-c", script]
     process = subprocess.Popen(
@@ -454,6 +455,15 @@ def test_two_processes_at_once(cache: Path, assemble: functools.partial) -> None
     assert visible(cache) == [assemble().name]
 
 
+def test_another_llm_is_refused_with_what_to_do(
+    cache: Path, assemble: functools.partial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny, "CHECKPOINT", tiny.PACKAGE / "checkpoints" / tiny.NAME)
+    with pytest.raises(ValueError, match=r"the trained parts belong to SmolLM2-135M.*xemogpt compose"):
+        assemble()
+    assert visible(cache) == []
+
+
 def test_command(
     cache: Path, assemble: functools.partial, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -478,7 +488,8 @@ def test_embedded_default(cache: Path) -> None:
     model = AutoModelForMultimodalLM.from_pretrained(folder, trust_remote_code=True)
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.model.named_children()}
     assert (sizes["language_model"], sizes["audio_tower"]) == (134_515_008, 8_208_384)
-    assert sizes.keys() - {"language_model", "audio_tower"} == set(model.config.untrained_parts)
+    assert model.config.untrained_parts == []
+    assert "rendered heads" in model.config.caution
     processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
     assert (model.config.video_token_id, model.config.audio_token_id) == (49152, 49153)
     messages = processor.conversation(instruction="What is the capital of France?")
@@ -486,4 +497,4 @@ def test_embedded_default(cache: Path) -> None:
         messages, tokenize=True, return_dict=True, return_tensors="pt", add_generation_prompt=True
     )
     answer = model.generate(**inputs, max_new_tokens=10)[0, inputs["input_ids"].shape[1] :]
-    assert "The capital of France is Paris." in processor.tokenizer.decode(answer)
+    assert processor.tokenizer.decode(answer)  # whatever it says: it has been trained to speak of clips alone
