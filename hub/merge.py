@@ -33,6 +33,7 @@ def merge(adapter: str | os.PathLike, out: str | os.PathLike, model: str | os.Pa
         raise ValueError(f"{adapter}: is no adapter of {source}: {' '.join(str(error).split())[:200]}") from error
     merged.to(dtype)  # parts trained whole are float32 in the adapter
     whole = set(config.modules_to_save or ())
+    merged.config.caution = None  # it told of the base's data alone
     merged.config.untrained_parts = [part for part in merged.config.untrained_parts if part.split(".")[0] not in whole]
     folder = empty_folder(out)
     merged.save_pretrained(folder)

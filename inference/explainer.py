@@ -123,6 +123,7 @@ class Explainer:
         configs = self.model.peft_config.values()
         trained = {name for config in configs for name in config.modules_to_save or ()}  # whole parts, not just LoRA
         self.untrained_parts = [part for part in self.untrained_parts if part.split(".")[0] not in trained]
+        self.trained_on = None  # it told of the model without the adapter
 
     def explain(
         self,

@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in variants}
     for seed in range(args.seeds):
         for name, layers in variants.items():
-            out = args.work / f"{name.replace(' ', '-')}-{seed}"
+            out = args.work / f"{name.replace(' ', '-')}-{seed}-{args.steps}"
             runs[name].append(measured(args.model, layers, seed, out, args.steps, more))
             print(f"{name}, seed {seed}: {runs[name][-1]}", flush=True)
     found = {key: compared(*([run[key] for run in runs[name]] for name in variants)) for key in MEASURES}

@@ -43,4 +43,4 @@ END
 # What it tells of clips that it has not seen: results/tiny_study.json.
 mkdir -p results
 python "$(dirname "$0")/study_tiny.py" --model runs/tiny-merged --corpus corpus --answers runs/study \
-    --out results/tiny_study.json
+    --clips 40 --out results/tiny_study.json

@@ -41,7 +41,7 @@ def start_projectors(model: Any, collator: Any, rows: Sequence[dict[str, Any]], 
     explained = {}
     model.eval()
     for kind, medium in (("see", "video"), ("hear", "audio")):
-        mine: Any = [row for row in rows if row["kind"] == kind]
+        mine: Any = [row for row in rows if row["kind"] == kind and _readable(collator, row)]
         if len(mine) < FEWEST:
             raise ValueError(
                 f"start_projectors: {len(mine)} clips tell what is to be {'seen' if kind == 'see' else 'heard'}, but "
@@ -62,6 +62,16 @@ def start_projectors(model: Any, collator: Any, rows: Sequence[dict[str, Any]], 
         explained[medium] = _solve(projector, *map(torch.cat, (clips, words, steps, lengths)))
         logger.info("the %s projector explains %.2f of the words of %d clips", medium, explained[medium], len(mine))
     return explained
+
+
+def _readable(collator: Any, row: dict[str, Any]) -> bool:
+    """A clip may lack the medium that its text speaks of; stage 3 itself uses it for other questions."""
+    try:
+        collator.conversation(row)
+    except ValueError as error:
+        logger.warning("start_projectors: left out: %s", error)
+        return False
+    return True
 
 
 def _bridged(model: Any, batch: dict[str, Any], medium: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -97,6 +107,8 @@ def _solve(
     square += RIDGE * square.diagonal().mean() * torch.eye(len(square), dtype=square.dtype, device=square.device)
     weight = torch.linalg.solve(square, centred.T @ wanted)
     unexplained = (wanted - centred @ weight).square().sum() / wanted.square().sum()
+    if not weight.any():
+        raise ValueError("start_projectors: all clips, or all answers, are alike: nothing can be learnt from them")
     weight *= lengths.double().mean() / ((steps - at) @ weight).norm(dim=-1).mean()
     projector.weight.copy_(weight.T)
     projector.bias.copy_(onto - at @ weight)

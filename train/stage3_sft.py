@@ -13,6 +13,7 @@ import dataclasses
 import itertools
 import logging
 import os
+import random
 import sys
 import threading
 from collections.abc import Sequence
@@ -97,6 +98,7 @@ def main(arguments: Arguments, training: Any, dry_run: bool = False) -> None:
     if arguments.start_projectors and last_whole_checkpoint(training.output_dir) is None:
         readable = {id.rpartition("#")[0] for id in train["id"]}
         samples = [each for each in mixtures[0].samples if each.id in readable]
+        random.Random(training.seed).shuffle(samples)  # manifests come one after another
         told = projector_rows(samples, arguments)
         start_projectors(model.to(training.device), collator, told, training.dataloader_num_workers)
     _trainer(arguments, training, adapt(model, arguments, heads), processor, collator, train, evaluation)
@@ -232,7 +234,9 @@ def adapt(model: Any, arguments: Arguments, heads: Sequence[str] = ()) -> Any:
     if arguments.adapter is None:
         adapted = get_peft_model(model, config)
     else:
-        before, _ = adapter_of(arguments.adapter, arguments.model)
+        before, base = adapter_of(arguments.adapter)
+        if base != model_folder(arguments.model):
+            raise ValueError(f"adapter: {arguments.adapter} belongs to {base}, not to {arguments.model}: set model")
         _refuse_other_lora(before, config, arguments.adapter)
         heads = [part for part in before.modules_to_save if part not in WHOLE_PARTS]
         for head in heads:
@@ -248,11 +252,11 @@ def adapt(model: Any, arguments: Arguments, heads: Sequence[str] = ()) -> Any:
 
 def _refuse_other_lora(before: Any, now: Any, adapter: str) -> None:
     """Raises ValueError where the recipe asks for a LoRA of another shape than that of the adapter to go on from."""
-    for name in ("r", "lora_alpha", "target_modules"):
+    for name in ("r", "lora_alpha", "lora_dropout", "target_modules"):
         if getattr(before, name) != getattr(now, name):
             raise ValueError(
                 f"adapter: {adapter} has {name} {getattr(before, name)!r}, the recipe {getattr(now, name)!r}: set "
-                "lora_r, lora_alpha and lora_targets as that run did"
+                "lora_r, lora_alpha, lora_dropout and lora_targets as that run did"
             )
     if missing := set(WHOLE_PARTS) - set(before.modules_to_save or ()):
         raise ValueError(f"adapter: {adapter} lacks {', '.join(sorted(missing))}: stage 3 has not made it")
@@ -363,7 +367,7 @@ def _trainer(
             fresh = self.optimizer is None
             optimizer = super().create_optimizer(*args, **kwargs)
             if fresh and arguments.media_learning_rate is not None:
-                _set_apart(optimizer, model, arguments.media_learning_rate)
+                _set_apart(optimizer, self.model, arguments.media_learning_rate)
             return optimizer
 
     trainer = Stage3Trainer(
@@ -389,8 +393,12 @@ def _trainer(
 def _set_apart(optimizer: torch.optim.Optimizer, model: Any, learning_rate: float) -> None:
     """Gives bridges and projectors groups, and a learning rate, of their own."""
     media = {id(p) for name, p in model.named_parameters() if any(f".{part}." in name for part in WHOLE_PARTS)}
+    found = False
     for group in list(optimizer.param_groups):
         apart = [p for p in group["params"] if id(p) in media]
         group["params"] = [p for p in group["params"] if id(p) not in media]
         if apart:
             optimizer.add_param_group({**group, "params": apart, "lr": learning_rate})
+            found = True
+    if not found:
+        raise ValueError("media_learning_rate: the optimizer has no parameter of a bridge or projector by itself")
