@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 BATCH = 16
 FEWEST = 8  # clips from which a map can be learnt at all
 SCALED_ON = 64  # clips
+ALIKE = 1e-5  # deviations from the mean, in shares of the values: less is rounding
 RIDGE = 0.01  # penalty, in shares of the features' mean variance
 
 
@@ -103,12 +104,12 @@ def _solve(
     clips, words, steps = clips.double(), words.double(), steps.double()
     at, onto = clips.mean(0), words.mean(0)
     centred, wanted = clips - at, words - onto
+    if centred.norm() <= ALIKE * clips.norm() or wanted.norm() <= ALIKE * words.norm():
+        raise ValueError("start_projectors: all clips, or all answers, are alike: nothing can be learnt from them")
     square = centred.T @ centred
     square += RIDGE * square.diagonal().mean() * torch.eye(len(square), dtype=square.dtype, device=square.device)
     weight = torch.linalg.solve(square, centred.T @ wanted)
     unexplained = (wanted - centred @ weight).square().sum() / wanted.square().sum()
-    if not weight.any():
-        raise ValueError("start_projectors: all clips, or all answers, are alike: nothing can be learnt from them")
     weight *= lengths.double().mean() / ((steps - at) @ weight).norm(dim=-1).mean()
     projector.weight.copy_(weight.T)
     projector.bias.copy_(onto - at @ weight)
