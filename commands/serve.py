@@ -25,6 +25,7 @@ def run_serve(args: argparse.Namespace) -> int:
     for name in ("max_new_tokens", "batch_size"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(args, name)}")
+    from xemogpt.eval.answerers import shown_name
     from xemogpt.inference.explain import load_explainer
     from xemogpt.inference.server import make_app
 
@@ -39,7 +40,7 @@ def run_serve(args: argparse.Namespace) -> int:
         raise OSError(f"{args.host}:{args.port}: cannot be served at ({error}); choose another --port") from None
     with listening:
         explainer = load_explainer(args.model, args.adapter, args.device, args.dtype, args.trust_remote_code)
-        name = served_name(explainer.name)
+        name = shown_name(os.path.expanduser(explainer.name))
         app = make_app(explainer, name, args.max_new_tokens, args.batch_size)
         host, port = listening.getsockname()[:2]
         if explainer.untrained_parts:
@@ -48,8 +49,3 @@ def run_serve(args: argparse.Namespace) -> int:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
         server.run(sockets=[listening])
     return 0
-
-
-def served_name(model: str) -> str:
-    """What requests call the model: a Hub id as it is; of a folder its name, since answers travel."""
-    return os.path.basename(os.path.realpath(os.path.expanduser(model))) if os.path.isdir(model) else model

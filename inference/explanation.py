@@ -2,6 +2,7 @@
 """What is asked about a clip, how the answer is searched for, and what comes back."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -68,6 +69,13 @@ class Decoding:
         return self.arguments() | ({"seed": self.seed} if self.do_sample else {})
 
 
+def caution_of(model: str, untrained_parts: Sequence[str], trained_on: str | None) -> str | None:
+    """One line: the untrained parts, if generation uses any (the cue heads it does not), else `trained_on`."""
+    if all(part.startswith(("video_cue_head", "audio_cue_head")) for part in untrained_parts):
+        return trained_on
+    return f"{model} has untrained parts, so this is no evidence: {', '.join(untrained_parts)}"
+
+
 @dataclass(frozen=True)
 class Explanation:
     """One answer: `text` is the paragraph, `cues` the same sorted by modality, `seconds` the time it took.
@@ -98,10 +106,8 @@ class Explanation:
 
     @property
     def caution(self) -> str | None:
-        """One line: the untrained parts, if generation uses any (the cue heads it does not), else `trained_on`."""
-        if all(part.startswith(("video_cue_head", "audio_cue_head")) for part in self.untrained_parts):
-            return self.trained_on
-        return f"{self.model} has untrained parts, so this is no evidence: {', '.join(self.untrained_parts)}"
+        """As `caution_of` the model that answered."""
+        return caution_of(self.model, self.untrained_parts, self.trained_on)
 
     @property
     def evidence(self) -> str:

@@ -20,7 +20,7 @@ from xemogpt.data.jsonl import one_line
 from xemogpt.inference.chat import completion, read_request
 from xemogpt.inference.clips import Clip
 from xemogpt.inference.explainer import Answer, DeviceLost, Explainer
-from xemogpt.inference.explanation import Decoding, Explanation
+from xemogpt.inference.explanation import Decoding, caution_of
 
 try:
     from starlette.applications import Starlette
@@ -99,9 +99,7 @@ def make_app(explainer: Explainer, name: str, most_tokens: int = 1024, batch_siz
         batch_size: most requests that are generated at once.
     """
     batcher, busy = Batcher(explainer, batch_size), asyncio.Semaphore(MOST_WAITING)
-    caution = Explanation(
-        *("", "", {}, "", "", "", name), untrained_parts=explainer.untrained_parts, trained_on=explainer.trained_on
-    ).caution
+    caution = caution_of(name, explainer.untrained_parts, explainer.trained_on)
 
     async def models(_: HttpRequest) -> JSONResponse:
         if batcher.lost:

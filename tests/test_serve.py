@@ -28,10 +28,10 @@ from tiny_model import make_tiny_model
 from transformers import AutoModelForMultimodalLM, AutoProcessor
 
 from xemogpt.cli import main
-from xemogpt.commands.serve import served_name
 from xemogpt.data.emocue.answers import CueList, Short, parse_answer
 from xemogpt.data.emocue.media import audio_part, frame_parts
 from xemogpt.data.emocue.prompts import get_prompt, slot
+from xemogpt.eval.answerers import shown_name
 from xemogpt.inference import server as served
 from xemogpt.inference.chat import MOST_FRAMES, cues_of
 from xemogpt.inference.clips import Clip
@@ -374,7 +374,7 @@ def test_the_command_refuses_what_cannot_be_served(capsys: pytest.CaptureFixture
     assert main(["serve", "--batch-size", "0"]) == 2
     assert main(["serve", "--port", "0", "--model", str(tmp_path / "none")]) == 2
     assert "no such model folder" in capsys.readouterr().err
-    assert (served_name(f"{tmp_path}{os.sep}"), served_name("owner/name")) == (tmp_path.name, "owner/name")
+    assert (shown_name(f"{tmp_path}{os.sep}"), shown_name("owner/name")) == (tmp_path.name, "owner/name")
 
 
 SAID = {

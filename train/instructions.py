@@ -23,15 +23,9 @@ from dataclasses import dataclass, replace
 from xemogpt.data.cues import split_cues
 from xemogpt.data.sample import EmotionSample
 
-GATES = {
-    "reason": (True, True),
-    "visual": (True, False),
-    "audio": (False, True),
-    "recognise": (True, True),
-    "see": (True, False),
-    "hear": (False, True),
-}
-ALONE = {"see": "visual", "hear": "audio"}  # and the kind whose answer they share
+GATES = {"reason": (True, True), "visual": (True, False), "audio": (False, True), "recognise": (True, True)}
+ALONE = {"see": "visual", "hear": "audio"}  # and the kind whose answer and gates they share
+GATES |= {kind: GATES[like] for kind, like in ALONE.items()}
 OPENERS = {
     ("visual", "en"): "In the video, ",
     ("audio", "en"): "In the audio, ",

@@ -106,14 +106,19 @@ def draw_orders(count: int, length: int, generator: torch.Generator) -> torch.Te
     return torch.where(right, orders.roll(1, dims=1), orders)
 
 
+def check_mask_ratio(ratio: float) -> None:
+    """Raises ValueError for a ratio outside (0, 1]."""
+    if not 0 < ratio <= 1:
+        raise ValueError(f"mask_ratio must be above 0 and at most 1, not {ratio}")
+
+
 def draw_masks(count: int, length: int, ratio: float, generator: torch.Generator) -> torch.Tensor:
     """(count, length) bool: the same share `ratio` of every clip's frames, at least one, is masked (eq. 5).
 
     Raises:
         ValueError: a ratio outside (0, 1].
     """
-    if not 0 < ratio <= 1:
-        raise ValueError(f"mask_ratio must be above 0 and at most 1, not {ratio}")
+    check_mask_ratio(ratio)
     masked = max(1, round(ratio * length))
     return torch.rand(count, length, generator=generator).argsort(dim=1) < masked
 

@@ -10,6 +10,7 @@ from transformers import TrainingArguments
 
 from xemogpt.train.alignment_run import run
 from xemogpt.train.alignment_start import AlignmentArguments
+from xemogpt.train.losses import check_mask_ratio
 
 
 @dataclass
@@ -29,8 +30,7 @@ def main(arguments: Arguments, training: TrainingArguments, dry_run: bool = Fals
     """Trains VECB and its head on frozen towers; the result is a `XEmoGPTVideoCueEncoder` folder."""
     if min(arguments.temporal_weight, arguments.reconstruction_weight) < 0:
         raise ValueError("temporal_weight and reconstruction_weight must be 0 or more: they weigh losses")
-    if not 0 < arguments.mask_ratio <= 1:
-        raise ValueError(f"mask_ratio must be above 0 and at most 1, not {arguments.mask_ratio}")
+    check_mask_ratio(arguments.mask_ratio)
     run(
         arguments,
         training,
