@@ -22,15 +22,23 @@ class VideoEmotionalCueBridge(nn.Module):
 
     A learnable position embedding, then CLIP-style encoder layers over the frames, without a mask. Shuffled or masked
     frames (eq. 4, 5) must be prepared by the caller: the position embedding is added here.
+
+    Without layers it is no bridge, as in the rows of Table V without VECB: frames come out as they went in, in the
+    tower's dtype. The position embedding is part of VECB and goes with it: no layer would relate the frames that it
+    tells apart, and the LLM has positions of its own.
     """
 
     def __init__(self, config: XEmoGPTBridgeConfig, num_frames: int):
         super().__init__()
-        self.position_embedding = nn.Parameter(torch.zeros(1, num_frames, config.hidden_size))
+        self.position_embedding = (
+            nn.Parameter(torch.zeros(1, num_frames, config.hidden_size)) if config.num_hidden_layers else None
+        )
         self.layers = nn.ModuleList([CLIPEncoderLayer(config) for _ in range(config.num_hidden_layers)])
 
     def forward(self, frame_features: torch.Tensor) -> torch.Tensor:
         """X_v (N, T, d_v) -> H_v (N, T, d_v)."""
+        if self.position_embedding is None:
+            return frame_features
         num_frames = self.position_embedding.shape[1]
         if frame_features.shape[1] != num_frames:
             raise ValueError(
@@ -48,6 +56,9 @@ class AudioEmotionalCueBridge(nn.Module):
 
     HuBERT encoder layers of the post-norm class whatever the tower's own kind, no position encoding (the tower has
     one), padding masked and zeroed.
+
+    Without layers it is no bridge, as in the rows of Table V without AECB: steps come out as they went in, in the
+    tower's dtype, but for the padding, which is zeroed all the same.
     """
 
     def __init__(self, config: XEmoGPTBridgeConfig):
@@ -57,6 +68,13 @@ class AudioEmotionalCueBridge(nn.Module):
 
     def forward(self, audio_features: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """X_a (N, l_a, d_a) with its mask (N, l_a) bool -> H_a (N, l_a, d_a), zero at padding."""
+        hidden_states = self._related(audio_features, attention_mask) if len(self.layers) else audio_features
+        if attention_mask is not None:
+            hidden_states = hidden_states * attention_mask.unsqueeze(-1).to(hidden_states.dtype)
+        return hidden_states
+
+    def _related(self, audio_features: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+        """What the layers make of X_a, padding not yet zeroed."""
         hidden_states = audio_features.to(self.layers[0].final_layer_norm.weight.dtype)
         if self.layers[0].gradient_checkpointing and torch.is_grad_enabled() and not hidden_states.requires_grad:
             hidden_states = hidden_states.detach().requires_grad_()  # re-entrant checkpointing asks it of its input
@@ -65,8 +83,6 @@ class AudioEmotionalCueBridge(nn.Module):
         )
         for layer in self.layers:
             hidden_states = layer(hidden_states, attention_mask=mask)
-        if attention_mask is not None:
-            hidden_states = hidden_states * attention_mask.unsqueeze(-1).to(hidden_states.dtype)
         return hidden_states
 
 
@@ -99,6 +115,7 @@ class VideoCueHead(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> XEmoGPTCueOutput:
         """H_v (N, T, d_v) -> embedding of the clip, of each frame, and the weight each frame had in the pool."""
+        hidden_states = hidden_states.to(self.attention_vector.dtype)  # without a bridge it is the tower's
         weights = (hidden_states @ self.attention_vector).softmax(dim=-1)
         pooled = torch.einsum("nt,ntd->nd", weights, hidden_states)
         return XEmoGPTCueOutput(self.projection(pooled), self.projection(hidden_states), weights)
@@ -115,6 +132,7 @@ class AudioCueHead(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> XEmoGPTCueOutput:
         """H_a (N, l_a, d_a) with its mask (N, l_a) bool -> embedding of the clip and of each step."""
+        hidden_states = hidden_states.to(self.projection.weight.dtype)  # without a bridge it is the tower's
         weights = hidden_states.new_ones(hidden_states.shape[:2])
         if attention_mask is not None:
             weights = attention_mask.to(hidden_states.dtype)

@@ -72,7 +72,8 @@ class XEmoGPTBridgeConfig(PreTrainedConfig):
     Layers of one emotional cue bridge. The width must equal that of the tower it reads.
 
     hidden_size (`int`, *optional*, defaults to 1024): width d_v or d_a.
-    num_hidden_layers (`int`, *optional*, defaults to 2): the paper's number of layers.
+    num_hidden_layers (`int`, *optional*, defaults to 2): the paper's number of layers; 0 is no bridge (Table V), and
+        the tower's features go to the projector as they are.
     """
 
     model_type = "xemogpt_bridge"
@@ -87,6 +88,11 @@ class XEmoGPTBridgeConfig(PreTrainedConfig):
     hidden_dropout: float = 0.0
     activation_dropout: float = 0.0
     initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        if self.num_hidden_layers < 0:
+            raise ValueError(f"num_hidden_layers of a bridge is 0 (no bridge) or more, not {self.num_hidden_layers}")
 
     @classmethod
     def like_tower(cls, tower: PreTrainedConfig) -> "XEmoGPTBridgeConfig":

@@ -95,7 +95,7 @@ class XEmoGPTPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, VideoEmotionalCueBridge):
+        if isinstance(module, VideoEmotionalCueBridge) and module.position_embedding is not None:
             init.normal_(module.position_embedding, mean=0.0, std=0.02)
         elif isinstance(module, VideoCueHead):
             init.normal_(module.attention_vector, mean=0.0, std=0.02)
@@ -175,7 +175,7 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
         hidden_states = self.video_bridge(frame_features)
         return BaseModelOutputWithPooling(
             last_hidden_state=hidden_states,
-            pooler_output=self.video_projector(hidden_states),
+            pooler_output=_project(self.video_projector, hidden_states),
             hidden_states=outputs.hidden_states,
             attentions=getattr(outputs, "attentions", None),  # convolutional encoders have none
         )
@@ -200,7 +200,7 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
             )
         hidden_states = self.audio_bridge(audio_features, mask)
         pooled, token_mask = pool_steps(hidden_states, mask, self.config.audio_pooling)
-        projected = self.audio_projector(pooled)
+        projected = _project(self.audio_projector, pooled)
         if token_mask is not None:  # the projector's bias would otherwise fill the padding
             projected = projected * token_mask.unsqueeze(-1).to(projected.dtype)
         return XEmoGPTAudioFeatures(
@@ -618,7 +618,6 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
             vision_config=vision.config,
             audio_config=audio.config,
             text_config=text.config,
-            untrained_parts=[*untrained, *OWN_PARTS],
             dtype=dtype or text.dtype,
             **{**ids, **config_kwargs},
         )
@@ -629,6 +628,9 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
         for name in OWN_PARTS:
             part = getattr(model.model, name).to_empty(device=text.device).to(dtype or text.dtype)
             part.apply(model._init_weights)
+            if any(True for _ in part.parameters()):  # a bridge without layers has nothing to train
+                untrained.append(name)
+        config.untrained_parts = untrained
         model.tie_weights()
         model.generation_config = GenerationConfig(
             do_sample=False,
@@ -640,6 +642,12 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
         )
         model.freeze_towers()
         return model.eval()
+
+
+def _project(projector: nn.Module, hidden_states: torch.Tensor) -> torch.Tensor:
+    """(..., d_v or d_a) -> (..., d). Without a bridge the features have the tower's dtype, which a projector that is
+    trained in float32 cannot take; its bias tells its own, even where the weight is quantised."""
+    return projector(hidden_states.to(projector.bias.dtype))
 
 
 def _mismatch(medium: str, num_placeholders: int | torch.Tensor, num_features: int | torch.Tensor) -> str:

@@ -30,7 +30,7 @@ PLAIN = {"load_best_model_at_end": "false", "eval_strategy": "no", "save_strateg
 def fresh(model: str, layers: int, seed: int, folder: Path) -> Path:
     """The model, as a folder, with a new video bridge and a new cue head, drawn from the seed.
 
-    Of the bridge's layers the first so many are kept; without any it only adds its position embedding.
+    Without layers there is no bridge, and the head reads the tower. The head is drawn first, so it is the same.
     """
     from transformers import AutoProcessor, set_seed
 
@@ -39,13 +39,11 @@ def fresh(model: str, layers: int, seed: int, folder: Path) -> Path:
 
     whole = XEmoGPTForConditionalGeneration.from_pretrained(model)
     set_seed(seed)
-    head = VideoCueHead(whole.config)
-    bridge = VideoEmotionalCueBridge(whole.config.video_bridge_config, whole.config.num_frames)
-    for part in (head, bridge):
-        part.apply(whole._init_weights).to(whole.dtype)
-    del bridge.layers[layers:]
-    whole.model.video_cue_head, whole.model.video_bridge = head, bridge
+    head = VideoCueHead(whole.config).apply(whole._init_weights)
     whole.config.video_bridge_config.num_hidden_layers = layers
+    bridge = VideoEmotionalCueBridge(whole.config.video_bridge_config, whole.config.num_frames)
+    whole.model.video_cue_head = head.to(whole.dtype)
+    whole.model.video_bridge = bridge.apply(whole._init_weights).to(whole.dtype)
     whole.save_pretrained(folder)
     AutoProcessor.from_pretrained(model, trust_remote_code=True).save_pretrained(folder)
     return folder

@@ -29,15 +29,14 @@ def test_variants_differ_in_the_layers_alone(study: ModuleType, tmp_path: Path) 
     with_layers, without, other = models.values()
     assert len(with_layers.video_bridge.layers) == 2
     assert len(without.video_bridge.layers) == 0
-    same = {name: p for name, p in with_layers.named_parameters() if "video_bridge.layers" not in name}
+    same = {name: p for name, p in with_layers.named_parameters() if "video_bridge." not in name}
     for name, parameter in without.named_parameters():
         assert torch.equal(parameter, same.pop(name)), name
     assert not same
     assert not torch.equal(other.video_cue_head.projection.weight, without.video_cue_head.projection.weight)
     assert with_layers.video_bridge.layers[0].mlp.fc1.weight.std() > 0
-    frames = torch.randn(1, 16, without.video_bridge.position_embedding.shape[-1])
-    expected = frames[:, : without.video_bridge.position_embedding.shape[1]]
-    torch.testing.assert_close(without.video_bridge(expected), expected + without.video_bridge.position_embedding)
+    frames = torch.randn(1, 16, with_layers.video_bridge.position_embedding.shape[-1])
+    assert without.video_bridge(frames) is frames
 
 
 def test_interval_is_students_of_the_pairs(study: ModuleType) -> None:

@@ -40,6 +40,11 @@ class VideoAlignment(nn.Module):
         super().__init__()
         if mask not in MASKS:
             raise ValueError(f"mask must be one of {', '.join(MASKS)}, not {mask!r}")
+        if not len(bridge.layers) and (temporal or reconstruction):
+            raise ValueError(
+                "a video bridge without layers relates no frames, so neither their order nor a masked one can be "
+                "learnt: set temporal_weight and reconstruction_weight to 0"
+            )
         self.video_bridge, self.video_cue_head = bridge, head
         self.temporal, self.reconstruction, self.mask = temporal, reconstruction, mask
         bridge.requires_grad_(True)
@@ -58,7 +63,8 @@ class VideoAlignment(nn.Module):
         names += ["temporal.*"] if self.temporal else []
         names += ["reconstruction.*"] if self.reconstruction else []
         names += ["mask_token"] if self.reconstruction and self.mask == "token" else []
-        return ["video_bridge.*", *(f"video_cue_head.{name}" for name in names)]
+        bridge = ["video_bridge.*"] if len(self.video_bridge.layers) else []
+        return [*bridge, *(f"video_cue_head.{name}" for name in names)]
 
     def forward(
         self,
@@ -77,7 +83,7 @@ class VideoAlignment(nn.Module):
             `media`, `texts` (B, E); `logit_scale`; with `orders` the logits `ordered` and `shuffled` (B,); with
             `masked` the `reconstructed` frames (B, T, d_v).
         """
-        head, dtype = self.video_cue_head, self.video_bridge.position_embedding.dtype
+        head, dtype = self.video_cue_head, self.video_cue_head.attention_vector.dtype
         variants = [features.to(dtype)]
         if orders is not None:
             variants.append(shuffle(variants[0], orders))
@@ -115,7 +121,7 @@ class AudioAlignment(nn.Module):
 
     def declared(self) -> list[str]:
         """Patterns of the parameters that are trained."""
-        return ["audio_bridge.*", "audio_cue_head.*"]
+        return [*(["audio_bridge.*"] if len(self.audio_bridge.layers) else []), "audio_cue_head.*"]
 
     def forward(
         self, features: torch.Tensor, text_embeddings: torch.Tensor, features_mask: torch.Tensor | None = None

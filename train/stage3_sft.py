@@ -262,7 +262,11 @@ def _refuse_other_lora(before: Any, now: Any, adapter: str) -> None:
         raise ValueError(f"adapter: {adapter} lacks {', '.join(sorted(missing))}: stage 3 has not made it")
 
 
-DECLARED = ("*lora_A*", "*lora_B*", *(f"*{part}.modules_to_save*" for part in WHOLE_PARTS))
+def declared(model: Any) -> list[str]:
+    """Patterns of what an adapted model trains: LoRA, and of the whole parts those that have weights."""
+    inner = model.get_base_model().model
+    parts = [part for part in WHOLE_PARTS if next(getattr(inner, part).parameters(), None) is not None]
+    return ["*lora_A*", "*lora_B*", *(f"*{part}.modules_to_save*" for part in parts)]
 
 
 def questions(mixture: Mixture, arguments: Arguments) -> list[list[Instruction]]:
@@ -377,7 +381,7 @@ def _trainer(
         eval_dataset=evaluation,
         data_collator=collator,
         processing_class=processor,
-        declared=DECLARED,
+        declared=declared(model),
         settings=dataclasses.asdict(arguments),
     )
     resume = training.resume_from_checkpoint or last_whole_checkpoint(training.output_dir)
