@@ -1,30 +1,28 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
-"""What VECB adds (in the manner of Table IV): stage 1 with its layers and without them, from the same seeds.
+"""What VECB adds to the tower (in the manner of Table IV): stage 1 with it and without, from the same seeds.
 
     python scripts/study_bridge.py --model runs/tiny-base --steps 500 --work runs/bridge --out results/tiny_bridge.json
 
-Both variants have the same tower, cue head, position embedding, data, budget and order of batches; one has no layer
-between tower and head. Nothing is chosen on the validation clips that both are measured on. A run that is there
-already is not run again.
+Both variants have the same tower, cue head, data, budget and order of batches; one has nothing between tower and head,
+and so no loss of the order of frames or of masked ones. Nothing is chosen on the validation clips that both are
+measured on. A run that is there already is not run again (see study_runs.py).
 """
 
 import argparse
 import json
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from study_runs import PLAIN, gain_over_seeds, rebuild_bridge, run
 
 from xemogpt.eval.score import provenance, shown_command
 
-ROOT = Path(__file__).resolve().parent.parent
 MEASURES = ("media_to_text_r1", "text_to_media_r1", "uar", "war")
-PLAIN = {"load_best_model_at_end": "false", "eval_strategy": "no", "save_strategy": "no"}
+VARIANTS = {"VECB": 2, "no layers": 0}
 
 
 def fresh(model: str, layers: int, seed: int, folder: Path) -> Path:
@@ -34,45 +32,37 @@ def fresh(model: str, layers: int, seed: int, folder: Path) -> Path:
     """
     from transformers import AutoProcessor, set_seed
 
-    from xemogpt.bridges_xemogpt import VideoCueHead, VideoEmotionalCueBridge
+    from xemogpt.bridges_xemogpt import VideoCueHead
     from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
 
     whole = XEmoGPTForConditionalGeneration.from_pretrained(model)
     set_seed(seed)
-    head = VideoCueHead(whole.config).apply(whole._init_weights)
-    whole.config.video_bridge_config.num_hidden_layers = layers
-    bridge = VideoEmotionalCueBridge(whole.config.video_bridge_config, whole.config.num_frames)
-    whole.model.video_cue_head = head.to(whole.dtype)
-    whole.model.video_bridge = bridge.apply(whole._init_weights).to(whole.dtype)
+    whole.model.video_cue_head = VideoCueHead(whole.config).apply(whole._init_weights).to(whole.dtype)
+    rebuild_bridge(whole, "video", layers)
     whole.save_pretrained(folder)
     AutoProcessor.from_pretrained(model, trust_remote_code=True).save_pretrained(folder)
     return folder
 
 
-def measured(model: str, layers: int, seed: int, out: Path, steps: int, more: Sequence[str]) -> dict[str, float]:
+def measured(model: str, layers: int, seed: int, work: Path, steps: int, more: Sequence[str]) -> dict[str, float]:
     """Validation measures of a run of stage 1 from a seed."""
-    done = out / "eval_results.json"
-    if not done.is_file():
-        start = fresh(model, layers, seed, out.with_name(f"{out.name}-start"))
-        settings = {"model": start, "output_dir": out, "seed": seed, "max_steps": steps} | PLAIN
-        sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-        recipe = str(ROOT / "recipes/tiny/stage1.yaml")
-        command = [sys.executable, "-m", "xemogpt", "train", "stage1", "--config", recipe, *sets]
-        subprocess.run([*command, *more], check=True)
-    found = json.loads(done.read_text(encoding="utf-8"))
-    return {name: found[f"eval_{name}"] for name in MEASURES}
+    settings = {"model": model, "seed": seed, "max_steps": steps} | PLAIN
+    if not layers:  # what relates no frames cannot learn their order
+        settings |= {"temporal_weight": 0.0, "reconstruction_weight": 0.0}
+    name = f"{'VECB' if layers else 'no-bridge'}-{seed}"
+    out = run(
+        *("stage1", "stage1.yaml", settings, more, work, name),
+        start=lambda folder: fresh(model, layers, seed, folder),
+        layers=layers,
+    )
+    found = json.loads((out / "eval_results.json").read_text(encoding="utf-8"))
+    return {measure: found[f"eval_{measure}"] for measure in MEASURES}
 
 
-def compared(with_layers: Sequence[float], without: Sequence[float]) -> dict[str, Any]:
-    """Means, and the mean difference of pairs with its 95 % interval (Student's t)."""
-    gain = np.subtract(with_layers, without)
-    spread = stats.t.ppf(0.975, len(gain) - 1) * gain.std(ddof=1) / np.sqrt(len(gain))
-    return {
-        "VECB": float(np.mean(with_layers)),
-        "no layers": float(np.mean(without)),
-        "gain": float(gain.mean()),
-        "interval": [float(gain.mean() - spread), float(gain.mean() + spread)],
-    }
+def compared(values: Sequence[float], base: Sequence[float]) -> dict[str, Any]:
+    """Means, and the mean difference of pairs with its 95 % interval."""
+    means = zip(VARIANTS, map(np.mean, (values, base)), strict=True)
+    return {name: float(mean) for name, mean in means} | gain_over_seeds(values, base)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,17 +79,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.seeds < 2:
         parser.error("--seeds: an interval takes 2 at least")
-    more = [part for each in args.set for part in ("--set", each)]
-    variants = {"VECB": 2, "no layers": 0}
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in variants}
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in VARIANTS}
     for seed in range(args.seeds):
-        for name, layers in variants.items():
-            out = args.work / f"{name.replace(' ', '-')}-{seed}-{args.steps}"
-            runs[name].append(measured(args.model, layers, seed, out, args.steps, more))
+        for name, layers in VARIANTS.items():
+            runs[name].append(measured(args.model, layers, seed, args.work, args.steps, args.set))
             print(f"{name}, seed {seed}: {runs[name][-1]}", flush=True)
-    found = {key: compared(*([run[key] for run in runs[name]] for name in variants)) for key in MEASURES}
+    found = {key: compared(*([run[key] for run in runs[name]] for name in VARIANTS)) for key in MEASURES}
     about = {
-        "what": "stage 1 of the small model with the layers of VECB and without, on validation clips",
+        "what": "stage 1 of the small model with VECB and without, on validation clips",
         "command": shlex.join(["python", "scripts/study_bridge.py"]) + " " + shown_command(argv or sys.argv[1:]),
         "steps": args.steps,
         "seeds": list(range(args.seeds)),

@@ -50,14 +50,21 @@ CONTROLS: dict[str, Callable[[Clip], Clip]] = {
 
 
 def answers(
-    clips: Sequence[Clip], task: str, folder: Path, name: str, model: str | None, batch_size: int
+    clips: Sequence[Clip],
+    task: str | Question,
+    folder: Path,
+    name: str,
+    model: str | None,
+    batch_size: int,
+    max_new_tokens: int = 320,
 ) -> dict[str, str]:
     """The model's texts by id, out of a file where they are there already."""
     from xemogpt.inference.batch import explain_files
 
     out = folder / f"{name}.jsonl"
-    decoding = Decoding(max_new_tokens=320)
-    summary = explain_files(clips, out, model=model, question=Question(task), decoding=decoding, batch_size=batch_size)
+    decoding = Decoding(max_new_tokens=max_new_tokens)
+    question = task if isinstance(task, Question) else Question(task)
+    summary = explain_files(clips, out, model=model, question=question, decoding=decoding, batch_size=batch_size)
     if summary.rejected:
         raise ValueError(f"{name}: {summary.rejected} clips were rejected, see {folder / 'rejects.jsonl'}")
     rows = map(json.loads, out.read_text(encoding="utf-8").splitlines())
@@ -111,9 +118,13 @@ def concluded_emotion(text: str) -> str | None:
 
 
 def obedience(told: Mapping[str, Mapping[str, str]], truth: Mapping[str, Truth]) -> dict[str, Any]:
-    """Where face and voice conflict: does each question get its own modality's emotion, is the conflict told?"""
-    apart = [name for name, each in truth.items() if each.face != each.voice and name in told["reason"]]
-    alike = [name for name, each in truth.items() if each.face == each.voice and name in told["reason"]]
+    """Where face and voice conflict: does each question get its own modality's emotion, is the conflict told?
+
+    Args:
+        told: answers to `visual` and `audio`, by id, and to `reason` where it was asked.
+    """
+    apart = [name for name, each in truth.items() if each.face != each.voice and name in told["visual"]]
+    alike = [name for name, each in truth.items() if each.face == each.voice and name in told["visual"]]
     found: dict[str, Any] = {}
     for kind, own, other in (("visual", "face", "voice"), ("audio", "voice", "face")):
         texts = told[kind]
@@ -128,10 +139,11 @@ def obedience(told: Mapping[str, Mapping[str, str]], truth: Mapping[str, Truth])
             ),
             "claims of the other modality": share([bool(claimed(texts[name], OTHER[kind], kind)) for name in apart]),
         }
-    found["both"] = {
-        "tells the conflict": share([says_conflict(told["reason"][name]) for name in apart]),
-        "tells one where there is none": share([says_conflict(told["reason"][name]) for name in alike]),
-    }
+    if "reason" in told:
+        found["both"] = {
+            "tells the conflict": share([says_conflict(told["reason"][name]) for name in apart]),
+            "tells one where there is none": share([says_conflict(told["reason"][name]) for name in alike]),
+        }
     return found
 
 
