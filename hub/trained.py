@@ -95,14 +95,17 @@ def pack(adapter: str | os.PathLike, out: str | os.PathLike, dtype: torch.dtype 
 
 
 def write_card(out: str | os.PathLike, runs: Sequence[str | os.PathLike]) -> Path:
-    """Writes `out/README.md`: what the weights are, and the cards of the runs that they come from.
+    """Writes `out/README.md`: what the weights are, and the cards of the runs that they come from, headed by the names
+    of their folders, since a stage may have been run more than once.
 
     Raises:
         FileNotFoundError: a run without its card.
     """
-    parts = [Path(run, "README.md").read_text(encoding="utf-8").split("---\n", 2)[2] for run in runs]
+    cards = [Path(run, "README.md").read_text(encoding="utf-8").split("---\n", 2)[2] for run in runs]
+    headings = [f"\n## {Path(run).name}: " for run in runs]
+    parts = [card.replace("\n# XEmoGPT, ", heading) for card, heading in zip(cards, headings, strict=True)]
     path = Path(out) / "README.md"
-    path.write_text(CARD + "".join(part.replace("\n# XEmoGPT, ", "\n## ") for part in parts), encoding="utf-8")
+    path.write_text(CARD + "".join(parts), encoding="utf-8")
     return path
 
 

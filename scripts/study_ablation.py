@@ -77,7 +77,7 @@ def counted(said: Mapping[str, str], truth: Mapping[str, Truth], kind: str) -> C
     scores = exact_cues(told, shown)
     rows = [[row[key] for key in ("hits", "said", "shown")] for row in scores["samples"]]
     obeys = [names_emotion(text, getattr(truth[name], OWN[kind])) for name, text in said.items()]
-    return Counted(np.array(rows, float), np.array(obeys, float), scores[kind]["floor"])
+    return Counted(np.array(rows, float), np.array(obeys, float), scores[kind]["floor"] or 0.0)
 
 
 def f1(counts: np.ndarray) -> np.ndarray:

@@ -125,6 +125,29 @@ def test_two_processes_train_on_a_single_modality(place: Path, tmp_path: Path, i
     assert all(norm > 0 for norm in found["grad_norm"])
 
 
+@pytest.mark.slow
+def test_projectors_are_solved_once_for_all_processes(place: Path, tmp_path: Path) -> None:
+    first, second, *_ = rows(place)
+    words = ("frowns", "smiles widely", "looks down", "nods")
+    texts = [first["text"].replace("frowns", words[i % 4]) for i in range(16)]
+    videos = (first["video"], second["video"])
+    many = [first | {"id": f"a{i}", "text": text, "video": videos[i % 2]} for i, text in enumerate(texts)]
+    given = {"data": [{"manifest": str(write_manifest(tmp_path / "many.jsonl", many))}], "kinds": ["see", "hear"]}
+    given |= {"start_projectors": 16, "max_steps": 1, "save_strategy": "no", "lora_dropout": 0.0, "learning_rate": 0.0}
+    given |= {"bf16": False, "model_dtype": "float32", "per_device_train_batch_size": 2}
+    told, solved = [], []
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        done = subprocess.run(command(place, out, processes, **given), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        told.append(done.stderr.count("the video projector explains"))
+        weights = load_file(out / "adapter_model.safetensors")
+        solved.append({name: weight for name, weight in weights.items() if "_projector." in name})
+    assert told == [1, 1]
+    assert len(solved[0]) == 4
+    assert all((solved[1][name] == weight).all() for name, weight in solved[0].items())
+
+
 def recorded_run(place: Path, out: Path) -> list[dict[str, float]]:
     found = train(place, out, max_steps=STEPS, per_device_train_batch_size=4, save_strategy="no")
     return [dict(zip(found, step, strict=True)) for step in zip(*found.values(), strict=True)]

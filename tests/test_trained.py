@@ -3,6 +3,7 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,11 @@ def test_weights_of_the_stages_reach_a_fresh_model(place: Path, adapter: Path, t
     assert fresh.config.untrained_parts == []
     card = trained.write_card(file.parent, [adapter]).read_text()
     assert card.startswith("---\nlibrary_name: transformers\nlicense: apache-2.0\n")
-    assert "\n## stage 3\n\nTrained from `base` for 3 steps" in card
+    assert "\n## stage3: stage 3\n\nTrained from `base` for 3 steps" in card
+    shutil.copytree(adapter, tmp_path / "again", ignore=shutil.ignore_patterns("*.safetensors"))
+    twice = trained.write_card(file.parent, [adapter, tmp_path / "again"]).read_text()
+    headings = [line for line in twice.splitlines() if line.startswith("## ")]
+    assert headings == ["## stage3: stage 3", "## again: stage 3"]
     assert card.count("\n---\n") == 1
     with pytest.raises(FileNotFoundError):
         trained.write_card(file.parent, [tmp_path])

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch.utils.data import DataLoader
 
 from xemogpt.towers_xemogpt import pool_steps
@@ -63,6 +64,15 @@ def start_projectors(model: Any, collator: Any, rows: Sequence[dict[str, Any]], 
         explained[medium] = _solve(projector, *map(torch.cat, (clips, words, steps, lengths)))
         logger.info("the %s projector explains %.2f of the words of %d clips", medium, explained[medium], len(mine))
     return explained
+
+
+def share_projectors(model: Any) -> None:
+    """Gives the projectors of the first process to all others, where there are any; float32 in each."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    for medium in ("video", "audio"):
+        for parameter in getattr(model.model, f"{medium}_projector").parameters():
+            dist.broadcast(parameter.data, src=0)
 
 
 def _readable(collator: Any, row: dict[str, Any]) -> bool:

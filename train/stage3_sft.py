@@ -29,7 +29,7 @@ from xemogpt.train.checkpoints import last_whole_checkpoint
 from xemogpt.train.collator import InstructionCollator
 from xemogpt.train.instructions import ALONE, GATES, Instruction, count_kinds, instructions
 from xemogpt.train.mixture import Checked, Mixture, check_clips, epoch_rows, read_mixture
-from xemogpt.train.projector_start import start_projectors
+from xemogpt.train.projector_start import share_projectors, start_projectors
 
 logger = logging.getLogger(__name__)
 
@@ -96,11 +96,14 @@ def main(arguments: Arguments, training: Any, dry_run: bool = False) -> None:
         for mixture, name in zip(mixtures, ("data", "eval_data"), strict=True)
     )
     if arguments.start_projectors and last_whole_checkpoint(training.output_dir) is None:
-        readable = {id.rpartition("#")[0] for id in train["id"]}
-        samples = [each for each in mixtures[0].samples if each.id in readable]
-        random.Random(training.seed).shuffle(samples)  # manifests come one after another
-        told = projector_rows(samples, arguments)
-        start_projectors(model.to(training.device), collator, told, training.dataloader_num_workers)
+        model.to(training.device)
+        if training.process_index == 0:
+            readable = {id.rpartition("#")[0] for id in train["id"]}
+            samples = [each for each in mixtures[0].samples if each.id in readable]
+            random.Random(training.seed).shuffle(samples)  # manifests come one after another
+            told = projector_rows(samples, arguments)
+            start_projectors(model, collator, told, training.dataloader_num_workers)
+        share_projectors(model)
     _trainer(arguments, training, adapt(model, arguments, heads), processor, collator, train, evaluation)
 
 
