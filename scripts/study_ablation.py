@@ -16,6 +16,7 @@ the same. Finished runs and answers are kept (see study_runs.py); each part keep
 import argparse
 import hashlib
 import json
+import random
 import shlex
 import shutil
 import sys
@@ -38,6 +39,7 @@ from xemogpt.inference.explanation import Question
 BRIDGES = {"none": (), "VECB": ("video",), "AECB": ("audio",), "both": ("video", "audio")}
 GATING = {"ungated": False, "gated": True}
 TYPES = {"visual": set(VISUAL), "audio": set(AUDIO)}
+EXPLAINED = "explained.json"  # shares of the variance of the mean words that the solved projectors explain
 OWN = {"visual": "face", "audio": "voice"}
 LONGEST = 128  # tokens of an answer; an untrained model does not know when to stop
 COMMON = {**PLAIN, "check": False, "dataloader_num_workers": 1}
@@ -115,20 +117,36 @@ def gain(
     }
 
 
-def without(model: Path, absent: Sequence[str], work: Path) -> Path:
-    """The model, as a folder, without the bridges of some media."""
-    from transformers import AutoProcessor
+def started(args: argparse.Namespace, name: str) -> Path:
+    """The model, as a folder, with the bridges of a variant, from stages 1 and 2, and projectors solved for them.
 
-    from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
+    It is what stage 3 would make of the same settings in each run; once for all seeds, since it takes minutes.
+    """
+    from xemogpt.train import stage3_sft
+    from xemogpt.train.collator import InstructionCollator
+    from xemogpt.train.mixture import read_mixture
+    from xemogpt.train.projector_start import start_projectors
 
-    folder = work / f"{model.name}-{digest(model)}-without-{'-'.join(absent)}"
-    if absent and not (folder / "processor_config.json").is_file():
-        whole = XEmoGPTForConditionalGeneration.from_pretrained(model)
-        for media in absent:
-            rebuild_bridge(whole, media, 0)
-        whole.save_pretrained(folder)
-        AutoProcessor.from_pretrained(model, trust_remote_code=True).save_pretrained(folder)  # last
-    return folder if absent else model
+    manifest = args.corpus / "train/manifest.jsonl"
+    kept = {f"{media}_bridge": str(getattr(args, f"{media}_bridge")) for media in BRIDGES[name]}
+    known = [digest(path) for path in (args.model, manifest, *kept.values())] + [args.start_projectors, *kept]
+    folder = args.work / f"{name}-start-{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:10]}"
+    if (folder / EXPLAINED).is_file():
+        return folder
+    arguments = stage3_sft.Arguments(
+        model=str(args.model), model_dtype="bfloat16", start_projectors=args.start_projectors, **kept
+    )
+    model, processor, _ = stage3_sft.load(arguments)
+    for media in {"video", "audio"} - set(BRIDGES[name]):
+        rebuild_bridge(model, media, 0)
+    samples = read_mixture([{"manifest": str(manifest)}]).samples
+    random.Random(SEED).shuffle(samples)
+    rows = stage3_sft.projector_rows(samples, arguments)
+    explained = start_projectors(model, InstructionCollator(processor), rows, workers=1)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    (folder / EXPLAINED).write_text(json.dumps(explained) + "\n", encoding="utf-8")  # last
+    return folder
 
 
 def first_clips(split: Path, count: int, out: Path) -> Path:
@@ -167,10 +185,11 @@ def answered(
 
 
 def course(out: Path) -> dict[str, float]:
-    """Seconds of training and the last validation loss of a run, if it had one."""
-    history = json.loads((out / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
-    rows = {key: row[key] for row in history for key in ("train_runtime", "eval_loss") if key in row}
-    return {"train_seconds": rows["train_runtime"]} | ({"loss": rows["eval_loss"]} if "eval_loss" in rows else {})
+    """How many questions a run has seen, in how many seconds, and its last validation loss, if it had one."""
+    state = json.loads((out / "trainer_state.json").read_text(encoding="utf-8"))
+    names = {"train_runtime": "train_seconds", "eval_loss": "loss"}
+    found = {names[key]: row[key] for row in state["log_history"] for key in names if key in row}
+    return {"questions": state["global_step"] * state["train_batch_size"]} | found
 
 
 def compared(
@@ -192,15 +211,16 @@ def bridges(args: argparse.Namespace) -> dict[str, Any]:
     truth, clips = read_truth(split / "truth.jsonl"), gather_clips([manifest])
     asked = {kind: [change(clip) for clip in clips] for kind, change in ALONE.items()}
     questions = {kind: Unasked(kind) for kind in ALONE}
-    given = {"video": args.video_bridge, "audio": args.audio_bridge}
+    starts = {name: started(args, name) for name in BRIDGES}
     found: dict[str, dict[str, list[Counted]]] = {kind: {name: [] for name in BRIDGES} for kind in ALONE}
     courses: dict[str, list[dict[str, float]]] = {name: [] for name in BRIDGES}
     for seed in range(args.seeds):
-        for name, kept in BRIDGES.items():
+        for name in BRIDGES:
             settings = COMMON | {
-                "model": without(args.model, [media for media in given if media not in kept], args.work),
-                **{f"{media}_bridge": path if media in kept else None for media, path in given.items()},
-                "start_projectors": args.start_projectors,
+                "model": starts[name],
+                "video_bridge": None,
+                "audio_bridge": None,
+                "start_projectors": 0,
                 "data": [{"manifest": args.corpus / "train/manifest.jsonl"}],
                 "eval_data": [{"manifest": manifest}],
                 "lr_scheduler_type": "cosine",
@@ -218,6 +238,7 @@ def bridges(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "what": "stage 3 of the small model on short questions about one medium, with and without bridges",
         "budget": _budget(args, courses) | {"clips to solve projectors from": args.start_projectors},
+        "projectors explain": {name: json.loads((path / EXPLAINED).read_text()) for name, path in starts.items()},
         "exact F1": _cues(found, pairs),
         "validation loss": {
             "mean": {name: float(np.mean(each)) for name, each in losses.items()},
@@ -293,9 +314,11 @@ def _say(
 
 
 def _budget(args: argparse.Namespace, courses: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, Any]:
-    """What each run was given; the settings are those of the recipe but for what the command says."""
-    seconds = [row["train_seconds"] for rows in courses.values() for row in rows]
-    told = {"steps": args.steps, "seeds": args.seeds, "clips asked about": args.clips, "set": args.set}
+    """What each run was given, the same for all; settings are the recipe's but for what the command says."""
+    every = [row for rows in courses.values() for row in rows]
+    (questions,) = {row["questions"] for row in every}
+    seconds = [row["train_seconds"] for row in every]
+    told = {"steps": args.steps, "questions": questions, "seeds": args.seeds, "clips asked about": args.clips}
     return told | {"train_seconds": [round(min(seconds)), round(max(seconds))]}
 
 
@@ -326,7 +349,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parts = parser.add_subparsers(dest="part", required=True)
-    for name, about, steps, clips in (("bridges", bridges.__doc__, 100, 100), ("gating", gating.__doc__, 60, 60)):
+    for name, about, steps, clips in (("bridges", bridges.__doc__, 80, 80), ("gating", gating.__doc__, 60, 60)):
         part = parts.add_parser(name, help=about)
         part.add_argument("--model", required=True, type=Path, metavar="DIR", help="whose bridges are untrained")
         part.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="folder that `xemogpt synth` made")
@@ -342,7 +365,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     table = parts.choices["bridges"]
     table.add_argument("--video-bridge", required=True, type=Path, metavar="DIR", help="of stage 1")
     table.add_argument("--audio-bridge", required=True, type=Path, metavar="DIR", help="of stage 2")
-    table.add_argument("--start-projectors", type=int, default=2000, metavar="N", help="clips (default: %(default)s)")
+    table.add_argument("--start-projectors", type=int, default=1000, metavar="N", help="clips (default: %(default)s)")
     parts.choices["gating"].add_argument("--adapter", required=True, type=Path, metavar="DIR", help="the common start")
     args = parser.parse_args(argv)
     if args.seeds < 2:

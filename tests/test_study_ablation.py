@@ -4,11 +4,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 from test_stage3 import config
 from tiny_corpus import TEXT, rows, write_manifest
 from tiny_cue_encoder import bert_config, clip_text_config
@@ -84,21 +86,6 @@ def test_nothing_is_asked_as_stage_3_taught_it(study: ModuleType, tmp_path: Path
         assert again == taught
 
 
-def test_bridges_are_taken_out(study: ModuleType, tmp_path: Path) -> None:
-    model = make_tiny_model(tmp_path / "model")
-    assert study.without(model, [], tmp_path) == model
-    folder = study.without(model, ["audio"], tmp_path)
-    bare, whole = (XEmoGPTForConditionalGeneration.from_pretrained(path) for path in (folder, model))
-    assert len(bare.model.audio_bridge.layers) == 0
-    assert len(bare.model.video_bridge.layers) == 2
-    assert "audio_bridge" not in bare.config.untrained_parts
-    kept = whole.state_dict()
-    assert all((kept[name] == weight).all() for name, weight in bare.state_dict().items())
-    assert study.without(model, ["audio"], tmp_path) == folder
-    other = make_tiny_model(tmp_path / "other/model", seed=1)
-    assert study.without(other, ["audio"], tmp_path) != folder
-
-
 def test_the_table_has_every_measure(study: ModuleType) -> None:
     gains = {"gated - ungated": {"gain": 0.1, "interval": [-0.05, 0.25], "by_seed": [0.1]}}
     row = {"mean": {"ungated": 0.4, "gated": 0.5}, "gains": gains}
@@ -149,9 +136,7 @@ def test_both_parts_on_a_toy_corpus(study: ModuleType, tmp_path: Path, monkeypat
         made.append(command)
         assert cli.main(command[3:]) == 0  # in this process, which has imported everything
 
-    import study_runs
-
-    monkeypatch.setattr(study_runs.subprocess, "run", train)
+    monkeypatch.setitem(study.run.__globals__, "subprocess", SimpleNamespace(run=train))
     out = place / "ablation.json"
     common = ["--model", str(place / "base"), "--corpus", str(place), "--work", str(place / "work")]
     common += ["--steps", "2", "--seeds", "2", "--clips", "2", "--out", str(out)]
@@ -170,7 +155,16 @@ def test_both_parts_on_a_toy_corpus(study: ModuleType, tmp_path: Path, monkeypat
     losses = found["bridges"]["validation loss"]["by_seed"]
     assert all(len(each) == 2 and np.isfinite(each).all() for each in losses.values())
     assert losses["none"] != losses["both"]
-    assert found["bridges"]["budget"]["steps"] == 2
+    budget = found["bridges"]["budget"]
+    assert (budget["steps"], budget["questions"], budget["seeds"]) == (2, 4, 2)
+    assert found["bridges"]["projectors explain"].keys() == table["visual"]["mean"].keys()
+    (folder,) = (place / "work").glob("AECB-start-*")
+    learnt = load_file(place / "audio/model.safetensors")
+    start = load_file(folder / "model.safetensors")
+    assert not any("video_bridge" in name for name in start)
+    bridge = {name.removeprefix("model."): weight for name, weight in start.items() if "audio_bridge" in name}
+    assert bridge
+    assert all(torch.equal(learnt[name], weight) for name, weight in bridge.items())
     assert found["gating"]["names the own emotion first"]["audio"]["gains"]["gated - ungated"]["by_seed"]
     assert study.main([*bridges, "--start-projectors", "16"]) == 0  # nothing is made twice
     assert len(made) == 12

@@ -7,9 +7,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 from tiny_cue_encoder import make_audio_encoder
+from tiny_model import make_tiny_model
 from toy_clips import toy_corpus
 
+from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
 from xemogpt.train.recipe import load_recipe
 
 
@@ -66,6 +69,25 @@ def test_a_finished_run_is_not_made_again(study: ModuleType, tmp_path: Path, mon
         TrainingArguments,
     )
     assert (arguments.model, training.seed, training.max_steps) == (str(model), 1, 3)
+
+
+def test_bridges_are_taken_out(study: ModuleType, tmp_path: Path) -> None:
+    folder = make_tiny_model(tmp_path / "model")
+    bare, whole = (XEmoGPTForConditionalGeneration.from_pretrained(folder) for _ in range(2))
+    study.rebuild_bridge(bare, "audio", 0)
+    assert len(bare.model.audio_bridge.layers) == 0
+    assert "audio_bridge" not in bare.config.untrained_parts
+    kept = whole.state_dict()
+    assert {name for name in kept if name not in bare.state_dict()} == {
+        name for name in kept if "audio_bridge" in name
+    }
+    assert all(torch.equal(kept[name], weight) for name, weight in bare.state_dict().items())
+    bare.save_pretrained(tmp_path / "bare")
+    again = XEmoGPTForConditionalGeneration.from_pretrained(tmp_path / "bare")
+    assert again.state_dict().keys() == bare.state_dict().keys()
+    study.rebuild_bridge(bare, "audio", 1)
+    assert len(bare.model.audio_bridge.layers) == 1
+    assert "audio_bridge" in bare.config.untrained_parts
 
 
 def test_gain_is_students_of_the_pairs(study: ModuleType) -> None:
