@@ -128,7 +128,7 @@ def started(args: argparse.Namespace, name: str) -> Path:
     from xemogpt.train.projector_start import start_projectors
 
     manifest = args.corpus / "train/manifest.jsonl"
-    kept = {f"{media}_bridge": str(getattr(args, f"{media}_bridge")) for media in BRIDGES[name]}
+    kept: dict[str, Any] = {f"{media}_bridge": str(getattr(args, f"{media}_bridge")) for media in BRIDGES[name]}
     known = [digest(path) for path in (args.model, manifest, *kept.values())] + [args.start_projectors, *kept]
     folder = args.work / f"{name}-start-{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:10]}"
     if (folder / EXPLAINED).is_file():

@@ -3,7 +3,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,7 +46,7 @@ def test_a_finished_run_is_not_made_again(study: ModuleType, tmp_path: Path, mon
         made.append(command)
         Path(command[-1].removeprefix("output_dir="), "README.md").write_text("written last")
 
-    monkeypatch.setattr(study.subprocess, "run", train)
+    monkeypatch.setattr(study, "subprocess", SimpleNamespace(run=train))
     settings: dict[str, Any] = {"model": model, "data": [{"manifest": manifest}], "eval_data": [], "seed": 1}
     given: tuple[Any, ...] = ("stage2", "stage2.yaml", settings)
     out = study.run(*given, ["max_steps=3"], tmp_path / "work", "a")
