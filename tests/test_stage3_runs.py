@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
-from tiny_corpus import rows, write_manifest
+from tiny_corpus import TEXT, rows, write_manifest
 from tiny_model import make_tiny_model
 
 RECIPE = Path(__file__).parents[1] / "recipes/tiny/stage3.yaml"
@@ -35,6 +35,22 @@ SMALL = {
     "load_best_model_at_end": False,
     "logging_steps": 1,
 }
+
+SHARE = """
+from types import SimpleNamespace
+import torch
+from xemogpt.train.projector_start import share_projectors
+
+def projectors(seed):
+    torch.manual_seed(seed)
+    return {f"{medium}_projector": torch.nn.Linear(3, 2) for medium in ("video", "audio")}
+
+torch.distributed.init_process_group("gloo")
+mine = projectors(torch.distributed.get_rank())
+share_projectors(SimpleNamespace(model=SimpleNamespace(**mine)))
+for name, first in projectors(0).items():
+    assert torch.equal(mine[name].weight, first.weight) and torch.equal(mine[name].bias, first.bias), name
+"""
 
 
 def make_place(folder: Path) -> Path:
@@ -128,8 +144,8 @@ def test_two_processes_train_on_a_single_modality(place: Path, tmp_path: Path, i
 @pytest.mark.slow
 def test_projectors_are_solved_once_for_all_processes(place: Path, tmp_path: Path) -> None:
     first, second, *_ = rows(place)
-    words = ("frowns", "smiles widely", "looks down", "nods")
-    texts = [first["text"].replace("frowns", words[i % 4]) for i in range(16)]
+    telling = [("frowns", "low"), ("smiles widely", "loud and high"), ("looks down", "flat"), ("nods", "very soft")]
+    texts = [TEXT.replace("frowns", seen).format(heard, "sad") for seen, heard in telling * 4]
     videos = (first["video"], second["video"])
     many = [first | {"id": f"a{i}", "text": text, "video": videos[i % 2]} for i, text in enumerate(texts)]
     given = {"data": [{"manifest": str(write_manifest(tmp_path / "many.jsonl", many))}], "kinds": ["see", "hear"]}
@@ -146,6 +162,15 @@ def test_projectors_are_solved_once_for_all_processes(place: Path, tmp_path: Pat
     assert told == [1, 1]
     assert len(solved[0]) == 4
     assert all((solved[1][name] == weight).all() for name, weight in solved[0].items())
+
+
+@pytest.mark.slow
+def test_projectors_of_the_first_process_reach_the_others(tmp_path: Path) -> None:
+    program = tmp_path / "share.py"
+    program.write_text(SHARE)
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29534"]
+    done = subprocess.run([*start, str(program)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def recorded_run(place: Path, out: Path) -> list[dict[str, float]]:
