@@ -56,8 +56,9 @@ def depends(stage: str, recipe: Path, sets: Sequence[str]) -> dict[str, Any]:
     read = [each["manifest"] for each in (*given.data, *given.eval_data)]
     read += [path for part in READ if (path := getattr(given, part, None))]
     files = {str(path): digest(path) for path in read}
+    settings = {key: value for key, _, value in (each.partition("=") for each in sets)}  # the last of a key wins
     known = {"xemogpt": xemogpt.__version__, "stage": stage, "recipe": digest(recipe)}
-    return known | {"settings": sorted(sets), "files": files}
+    return known | {"settings": settings, "files": files}
 
 
 def run(
@@ -81,7 +82,7 @@ def run(
     sets = [*(f"{key}={json.dumps(value, default=str)}" for key, value in settings.items()), *more]
     told = json.dumps(depends(stage, path, sets) | also, indent=1, sort_keys=True)
     out = work / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:10]}"
-    if (out / "README.md").is_file():  # written last
+    if all((out / each).is_file() for each in ("trainer_state.json", "README.md")):  # written last
         return out
     out.mkdir(parents=True, exist_ok=True)
     (out / "depends.json").write_text(told + "\n", encoding="utf-8")

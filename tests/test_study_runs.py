@@ -15,6 +15,8 @@ from toy_clips import toy_corpus
 from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
 from xemogpt.train.recipe import load_recipe
 
+STEPS = ("max_steps=3", "max_steps=4")
+
 
 @pytest.fixture(scope="module")
 def study(script: Callable[[str], ModuleType]) -> ModuleType:
@@ -29,6 +31,8 @@ def test_a_run_is_known_by_all_that_it_reads(study: ModuleType, root: Path, tmp_
     assert first == study.depends("stage2", recipe, list(reversed(sets)))
     assert first["files"].keys() == {str(model), str(manifest)}
     assert study.depends("stage2", recipe, [*sets, "max_steps=3"]) != first
+    twice = [study.depends("stage2", recipe, [*sets, *each]) for each in (STEPS, STEPS[::-1])]
+    assert twice[0] != twice[1]  # the last wins
     make_audio_encoder(tmp_path / "model", seed=1)
     other = study.depends("stage2", recipe, sets)
     assert other["files"][str(model)] != first["files"][str(model)]
@@ -44,7 +48,8 @@ def test_a_finished_run_is_not_made_again(study: ModuleType, tmp_path: Path, mon
 
     def train(command: list[str], check: bool) -> None:
         made.append(command)
-        Path(command[-1].removeprefix("output_dir="), "README.md").write_text("written last")
+        for name in ("trainer_state.json", "README.md"):
+            Path(command[-1].removeprefix("output_dir="), name).write_text("written last")
 
     monkeypatch.setattr(study, "subprocess", SimpleNamespace(run=train))
     settings: dict[str, Any] = {"model": model, "data": [{"manifest": manifest}], "eval_data": [], "seed": 1}
