@@ -349,7 +349,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parts = parser.add_subparsers(dest="part", required=True)
-    for name, about, steps, clips in (("bridges", bridges.__doc__, 80, 80), ("gating", gating.__doc__, 60, 60)):
+    for name, about, steps, clips in (("bridges", bridges.__doc__, 70, 60), ("gating", gating.__doc__, 60, 60)):
         part = parts.add_parser(name, help=about)
         part.add_argument("--model", required=True, type=Path, metavar="DIR", help="whose bridges are untrained")
         part.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="folder that `xemogpt synth` made")
