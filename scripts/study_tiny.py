@@ -44,6 +44,7 @@ def shuffled(clip: Clip) -> Clip:
 CONTROLS: dict[str, Callable[[Clip], Clip]] = {
     "no sound": lambda clip: replace(clip, audio=False),
     "no picture": lambda clip: replace(clip, video=None, audio=clip.video),
+    "subtitle alone": lambda clip: replace(clip, video=None, audio=False),
     "frames shuffled": shuffled,
     "no subtitle": lambda clip: replace(clip, subtitle=None),
 }
