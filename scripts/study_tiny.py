@@ -150,6 +150,7 @@ def claims(said: Mapping[str, str]) -> dict[str, float]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Ask, score and write the result."""
     from xemogpt.eval.score import provenance, shown_command
+    from xemogpt.hub.tiny import recipe
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", metavar="M", help="folder or Hub id; default: the embedded model")
@@ -199,6 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "what": "what the small model tells of held-out rendered clips",
         "command": shlex.join(["python", "scripts/study_tiny.py"]) + " " + shown_command(argv or sys.argv[1:]),
         "clips": args.clips,
+        "weights": None if args.model else recipe()["trained"],  # SHA-256 of the checkpoint that the package holds
     }
     Path(args.out).write_text(json.dumps(about | result | provenance() | {"seed": SEED}, indent=2) + "\n")
     return 0
