@@ -112,12 +112,13 @@ def systems(clips: Sequence[Story]) -> dict[str, list[Told]]:
     }
 
 
-def measure(said: Sequence[Told], references: Sequence[str], clips: Sequence[Story], encoder: Any) -> dict[str, Any]:
+def measure(
+    said: Sequence[Told], references: Sequence[str], truth: Sequence[dict[str, int]], encoder: Any
+) -> dict[str, Any]:
     """A system's exact F1 and every metric, over all clips, and for each clip where a metric gives that."""
     from xemogpt.eval.emocue_360.scoring import score
     from xemogpt.eval.text_metrics import bleu, cider, cider_d
 
-    truth = [{cue.type: 1 for cue in story.cues} for story in clips]
     exact = exact_cues([each.cues for each in said], truth)
     samples = {"exact F1": [2 * row["hits"] / max(row["said"] + row["shown"], 1) for row in exact["samples"]]}
     texts = [each.text for each in said]
@@ -172,12 +173,15 @@ def draw(table: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]], pat
     for axis, name in zip(axes.flat, names, strict=False):
         axis.scatter(truth, [row["scores"][name] for row in table.values()], s=22, color="#24537a")
         for special, color in (("all cues denied", "#b3261e"), ("all cues, another emotion", "#2e7d32")):
+            if special not in table:
+                continue
             row = table[special]["scores"]
             axis.scatter([row["exact F1"]], [row[name]], s=40, color=color, label=special)
         axis.set_title(f"{name}\nKendall {found[name]['kendall']:.2f}", fontsize=10)
         axis.set_ylim(bottom=0)
         axis.spines[["top", "right"]].set_visible(False)
-    axes.flat[0].legend(loc="lower center", frameon=False, fontsize=9)
+    if axes.flat[0].get_legend_handles_labels()[0]:
+        axes.flat[0].legend(loc="lower center", frameon=False, fontsize=9)
     figure.supxlabel("exact F1 of the cues")
     figure.tight_layout()
     figure.savefig(path, dpi=110)
@@ -196,9 +200,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     clips, encoder = stories(args.clips), Remembering()
     references = [told(each, np.random.default_rng([SEED, 0, i]), held_out=False).text for i, each in enumerate(clips)]
+    truth = [{cue.type: 1 for cue in story.cues} for story in clips]
     table = {}
     for name, said in systems(clips).items():
-        table[name] = measure(said, references, clips, encoder)
+        table[name] = measure(said, references, truth, encoder)
         print(f"{name:44}", *(f"{key} {value:.3f}" for key, value in table[name]["scores"].items()), flush=True)
     found = correlations(table)
     for name, row in found.items():

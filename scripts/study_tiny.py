@@ -44,6 +44,7 @@ def shuffled(clip: Clip) -> Clip:
 CONTROLS: dict[str, Callable[[Clip], Clip]] = {
     "no sound": lambda clip: replace(clip, audio=False),
     "no picture": lambda clip: replace(clip, video=None, audio=clip.video),
+    "subtitle alone": lambda clip: replace(clip, video=None, audio=False),
     "frames shuffled": shuffled,
     "no subtitle": lambda clip: replace(clip, subtitle=None),
 }
@@ -161,6 +162,7 @@ def claims(said: Mapping[str, str]) -> dict[str, float]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Ask, score and write the result."""
     from xemogpt.eval.score import provenance, shown_command
+    from xemogpt.hub.tiny import recipe
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", metavar="M", help="folder or Hub id; default: the embedded model")
@@ -210,6 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "what": "what the small model tells of held-out rendered clips",
         "command": shlex.join(["python", "scripts/study_tiny.py"]) + " " + shown_command(argv or sys.argv[1:]),
         "clips": args.clips,
+        "weights": None if args.model else recipe()["trained"],  # SHA-256 of the checkpoint that the package holds
     }
     Path(args.out).write_text(json.dumps(about | result | provenance() | {"seed": SEED}, indent=2) + "\n")
     return 0

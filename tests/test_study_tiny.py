@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from xemogpt.data.synth.exact import Truth
+from xemogpt.hub.tiny import recipe
 from xemogpt.inference.clips import Clip
 
 SAD, ANGRY = "He looks sad", "He sounds angry"
@@ -71,6 +72,8 @@ def test_shuffled_frames_keep_the_sound(study: ModuleType, root: Path) -> None:
 def test_document_shows_what_was_measured(root: Path) -> None:
     measured = json.loads((root / "results/tiny_study.json").read_text(encoding="utf-8"))
     document = (root / "docs/tiny.md").read_text(encoding="utf-8")
+    assert measured["weights"] == recipe()["trained"]  # of the checkpoint that is shipped
+    assert measured["dirty"] is False
     for split, row in measured["splits"].items():
         scores = row["exact"]["all"]
         low, high = scores["f1_interval"]

@@ -37,7 +37,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for row in rows:
             seen, heard = ({"text": f"She {verb} {row['label']}.", "modality": modality} for verb, modality in VERBS)
             row |= {"cues": [seen, heard], "text": f"In the video, {row['caption']}", "split": split}
-        manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        lines = [json.dumps(row) + "\n" for row in rows]
+        manifest.write_text("".join(lines))
+        for name, part in (("consistent", lines[:8]), ("conflict", lines[8:])):
+            manifest.with_name(f"{name}.jsonl").write_text("".join(part))
     make_tiny_model(tmp_path / "base", video_text_size=32, audio_text_size=32)
     make_text_tower(tmp_path / "text")
     monkeypatch.chdir(tmp_path)
@@ -46,7 +49,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def train(recipe: str, *options: str, **settings: object) -> int:
     sets = [part for key, value in (SMALL | settings).items() for part in ("--set", f"{key}={value}")]
-    stage = recipe.removesuffix("_start")
+    stage = recipe.partition("_")[0]
     return main(["train", stage, "--config", str(RECIPES / f"{recipe}.yaml"), *sets, *options])
 
 
@@ -66,6 +69,8 @@ def test_tiny_recipes_fit_the_corpus_and_say_what_is_missing(here: Path, capsys:
     assert "runs/tiny-stage3-start: holds no adapter_config.json" in capsys.readouterr().err
     assert train("stage3", "--dry-run", adapter="null") == 0
     assert "data: 12 clips, 36 instructions an epoch" in capsys.readouterr().out
+    assert train("stage3_conflict", "--dry-run", adapter="null") == 0
+    assert "data: 12 clips, 60 instructions an epoch" in capsys.readouterr().out  # 8 of weight 1, 4 of weight 3
     assert sorted(path.name for path in here.iterdir()) == ["base", "corpus", "text"]
 
 
