@@ -143,7 +143,7 @@ def _check(kind: Any, settings: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Not each step on the terminal: datatrove's logs below `logs/` have the same."""
-    from loguru import logger
+    from datatrove.utils.logging import logger
 
     logger.disable("datatrove.executor.slurm")
     logger.disable("datatrove.executor.ray")
