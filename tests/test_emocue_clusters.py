@@ -4,6 +4,7 @@
 import importlib.util
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -146,8 +147,10 @@ def ray_cluster() -> Iterator[Path]:
     if importlib.util.find_spec("ray") is None:
         pytest.skip('needs Ray: pip install "xemogpt[ray]"')
     place = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # paths of sockets must be short
-    settings = ["--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--port=0", "--block"]
+    settings = ["--node-ip-address=127.0.0.1", "--port=0", "--num-cpus=2", "--include-dashboard=false", "--block"]
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", f"--temp-dir={place}", *settings]
+    ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16), "RAY_USAGE_STATS_ENABLED": "0"}
+    os.environ |= ours
     environment = {name: value for name, value in os.environ.items() if name != "EMOCUE_API_KEY"}
     with (place / "said").open("wb") as said:
         process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
@@ -155,10 +158,11 @@ def ray_cluster() -> Iterator[Path]:
         address = place / "ray_current_cluster"
         wait(lambda: address.is_file() or process.poll() is not None, "a Ray cluster")
         assert process.poll() is None, (place / "said").read_text()
-        os.environ["RAY_ADDRESS"] = address.read_text().strip()
+        os.environ["RAY_ADDRESS"] = ours["RAY_ADDRESS"] = address.read_text().strip()
         yield place
     finally:
-        os.environ.pop("RAY_ADDRESS", None)
+        for name in ours:
+            del os.environ[name]
         process.terminate()
         process.wait(60)
         shutil.rmtree(place, ignore_errors=True)
@@ -179,6 +183,7 @@ def test_ray_gives_the_same_bytes_also_after_a_kill(tmp_path: Path, monkeypatch:
         server.delay, server.keys = 5, set()
         builder = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         wait(lambda: server.total > peace + 1 or builder.poll() is not None, "the first answers")
+        assert builder.poll() is None
         builder.kill()
         builder.wait()
         wait(lambda: server.busy == 0, "the end of its tasks")
