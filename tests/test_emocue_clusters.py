@@ -21,6 +21,7 @@ from emocue_clips import contents, make_clips, run, write_recipe
 from scripted_server import ScriptedServer, serving
 from slurm_cluster import slurm_cluster
 
+from xemogpt.cli import main
 from xemogpt.data.emocue.build import Plan, build, forget_failures
 from xemogpt.data.emocue.recipe import load_recipe
 
@@ -53,7 +54,9 @@ def each_clip_once(recipe: Path) -> None:
     assert sorted(json.loads(row)["id"] for row in rows) == [f"c{number:04d}" for number in range(CLIPS)]
 
 
-def test_slurm_jobs_are_handed_in_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slurm_jobs_are_handed_in_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With an `sbatch` that notes what it is asked and gives out numbers; the test below has a real one."""
     (tmp_path / "bin").mkdir()
     programs = {"sbatch": f'echo "$@" >> {tmp_path}/asked\necho Submitted batch job $(wc -l < {tmp_path}/asked)'}
@@ -68,11 +71,13 @@ def test_slurm_jobs_are_handed_in_one_after_the_other(tmp_path: Path, monkeypatc
     with pytest.raises(ValueError, match="^executor: needs partition$"):
         run(recipe)
     recipe.write_text(recipe.read_text().replace('"time"', '"partition": "cpu", "time"'))
-    steps = build(load_recipe(recipe))
+    assert main(["build-emocue", "--recipe", str(recipe), "--push-to-hub", "you/emocue"]) == 0
+    said = capsys.readouterr().err
+    assert "jobs 1 3 5 7 9 11 are handed in, one after the other" in said
+    assert "when they are through, this again tells the cost, and uploads" in said
     asked = (tmp_path / "asked").read_text().splitlines()
     # Of each stage its job, and then one that adds up its statistics.
     waits = [line.partition("--dependency=")[2].split()[0] for line in asked[2::2]]
-    assert steps.jobs == ("1", "3", "5", "7", "9", "11")
     assert waits == ["afterok:1", "afterok:3", "afterok:5", "afterok:7", "afterok:9"]
     (script,) = (tmp_path / "built").glob("infer-*/logs/launch_script.slurm")
     text = script.read_text()

@@ -78,7 +78,7 @@ def _hand_in(recipe: Recipe, settings: dict[str, Any], ours: dict[str, Any], fol
     settings["job_name"] = f"{settings.get('job_name', 'emocue')}-{_mark(recipe)}-{folder.name}"
     # Where a job fails, those that wait for it would stand in the queue for ever.
     settings["sbatch_args"] = {"kill-on-invalid-dep": "yes"} | (settings.get("sbatch_args") or {})
-    # Since 22.05 srun no longer takes over how many processors the job has.
+    # Since 22.05 srun takes one processor, however many the job has, and may bind the task to it.
     settings["srun_args"] = {"cpus-per-task": settings.get("cpus_per_task", 1)} | (settings.get("srun_args") or {})
     if not settings.get("condaenv") and not settings.get("venv_path"):  # the programs of this very environment
         found = f"export PATH={shlex.quote(sysconfig.get_path('scripts'))}:$PATH"
