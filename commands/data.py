@@ -104,10 +104,11 @@ def run_build(args: argparse.Namespace) -> int:
             print(f"{name}: {done} of {steps.tasks} tasks done in {folder}")
         return 0
     if args.retry_rejects:
-        say(f"{forget_failures(plan(recipe))} requests without an answer are asked again")
+        say(f"{forget_failures(recipe)} requests without an answer are asked again")
     steps = build(recipe, say)
-    if recipe.executor["kind"] == "slurm":
-        say("the jobs are handed in; this command again says how far they are (--plan)")
+    if steps.jobs:
+        say(f"jobs {' '.join(steps.jobs)} are handed in, one after the other; --plan says how far they are")
+        say(f"when they are through, this again tells the cost{', and uploads' if args.push_to_hub else ''}")
         return 0
     report = json.loads((Path(recipe.out) / "report.json").read_text(encoding="utf-8"))
     for row in report["asked"]:

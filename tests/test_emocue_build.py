@@ -396,21 +396,6 @@ def test_several_models_in_one_step_and_several_tasks_at_a_time(tmp_path: Path) 
     assert contents(tmp_path / "a" / "built" / "dataset") == one
 
 
-def test_slurm_jobs_are_handed_in_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With an `sbatch` that notes what it is asked and gives out numbers, as the real one does."""
-    (tmp_path / "bin").mkdir()
-    script = f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\necho Submitted batch job $(wc -l < {tmp_path}/asked)\n'
-    (tmp_path / "bin" / "sbatch").write_text(script)
-    (tmp_path / "bin" / "sbatch").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
-    cluster = {"kind": "slurm", "partition": "cpu", "time": "01:00:00", "slurm_logs_folder": str(tmp_path / "logs")}
-    recipe = write_recipe(tmp_path / "recipe.yaml", make_clips(tmp_path / "clips", 3), "http://x/v1", executor=cluster)
-    run(recipe)
-    asked = (tmp_path / "asked").read_text().splitlines()
-    chained = [line for line in asked if "--dependency=afterok:" in line]
-    assert len(chained) >= 5  # verify waits for infer, ... and publish for the last
-
-
 def test_the_plan_asks_nothing_and_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clips = make_clips(tmp_path / "clips", 3)
     (clips / "c0001.wav").unlink()

@@ -5,14 +5,14 @@ Every stage has the folder `{stage}-{fingerprint}`; the fingerprint holds all th
 prompt makes a new folder for its stage and those after it, and the folders before are taken as they are.
 """
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from xemogpt.data.emocue.executors import refuse_while_queued, run_step
 from xemogpt.data.emocue.publish import Publish
 from xemogpt.data.emocue.recipe import Recipe
 from xemogpt.data.emocue.stages import Stage, read_rows, write_rows
@@ -23,7 +23,8 @@ from xemogpt.data.sample import EmotionSample
 
 @dataclass(frozen=True)
 class Plan:
-    """What a build consists of. folders: (stage, its folder); tasks: of each stage; losses: what the input lacks."""
+    """What a build consists of. folders: (stage, its folder); tasks: of each stage; losses: what the input lacks;
+    jobs: the numbers of those that were handed in to Slurm."""
 
     clips: int
     tasks: int
@@ -31,6 +32,7 @@ class Plan:
     folders: list[tuple[str, Path]]
     dataset: Path
     losses: list[str]
+    jobs: tuple[str, ...] = ()
 
 
 def plan(recipe: Recipe) -> Plan:
@@ -68,36 +70,51 @@ def plan(recipe: Recipe) -> Plan:
 
 
 def build(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> Plan:
-    """Build, or go on with a build. With Slurm the jobs are handed in, one waiting for the other, and this returns.
+    """Build, or go on with a build. With Slurm the jobs are handed in, one waiting for the other, and this returns
+    with their numbers; when they are through, the next build finds all but the data set done, and publishes it.
 
     Raises:
-        EndpointError, BudgetError, OSError: the build has stopped; it goes on when it is called again.
+        EndpointError, BudgetError, OSError: the build has stopped; it goes on when it is called again. Or jobs of it
+            are still in Slurm's queue.
         ValueError: the recipe or the input.
     """
+    refuse_while_queued(recipe)
+    # Whoever does a task may stand in another folder.
+    root = os.path.abspath(recipe.input["root"])
+    recipe = replace(recipe, out=os.path.abspath(recipe.out), input=recipe.input | {"root": root})
     steps = plan(recipe)
     say(f"{steps.clips} clips in {steps.tasks} tasks -> {recipe.out}")
     if steps.losses:
         write_rows(Path(recipe.out) / "input-losses.jsonl", [{"loss": loss} for loss in steps.losses])
         say(f"{len(steps.losses)} losses of the input are listed in input-losses.jsonl")
-    source, before = steps.input, None
+    source, jobs = steps.input, [""]
     for name, folder in steps.folders:
         folder.mkdir(exist_ok=True)
-        before = _run(recipe, Stage(name, recipe, source, folder), steps.tasks, folder, before)
-        source = folder
-        if before.__class__.__name__ != "SlurmPipelineExecutor":
+        if job := run_step(recipe, Stage(name, recipe, source, folder), steps.tasks, folder, after=jobs[-1]):
+            jobs.append(job)
+        else:
             kept, rejected = (_count(folder, part) for part in ("shard", "rejects"))
             say(f"{name}: {kept} kept, {rejected} rejected")
+        source = folder
     logs = Path(recipe.out) / f"publish-{source.name.split('-')[-1]}"
-    _run(recipe, Publish(recipe, steps), 1, logs, before, again=True)
-    return steps
+    (logs / "logs" / "completions" / "00000").unlink(missing_ok=True)  # it is done each time
+    waits = len(jobs) > 1
+    executor = recipe.executor if waits or recipe.executor["kind"] != "slurm" else {"kind": "local"}
+    jobs.append(run_step(replace(recipe, executor=executor), Publish(recipe, steps), 1, logs, after=jobs[-1]))
+    return replace(steps, jobs=tuple(filter(None, jobs)))
 
 
-def forget_failures(steps: Plan) -> int:
+def forget_failures(recipe: Recipe) -> int:
     """Let the next build ask again what the server gave no answer to (5xx, time-out, a request that it could not
     stand), for the clips that were rejected because of it; how many requests these are. They stay in the logs.
 
     Not while the build is running.
+
+    Raises:
+        OSError: jobs of it are still in Slurm's queue.
     """
+    refuse_while_queued(recipe)
+    steps = plan(recipe)
     forgotten, again = 0, set()
     for _, folder in steps.folders:
         failed = {}
@@ -124,34 +141,6 @@ def forget_failures(steps: Plan) -> int:
 
 
 _ASK_AGAIN = " asked again "  # after the key of a request that shall not be found by it
-
-
-def _run(recipe: Recipe, step: Any, tasks: int, folder: Path, before: Any, again: bool = False) -> Any:
-    """Run a stage on the recipe's executor; what has been completed is not done again."""
-    settings = {key: value for key, value in recipe.executor.items() if key != "kind"}
-    kind = recipe.executor["kind"]
-    shared: dict[str, Any] = {"pipeline": [step], "tasks": tasks, "logging_dir": str(folder / "logs")}
-    shared["skip_completed"] = not again
-    if kind == "slurm":
-        from datatrove.executor.slurm import SlurmPipelineExecutor
-
-        defaults = {"job_name": f"emocue-{folder.name}", "time": "24:00:00"}
-        executor: Any = SlurmPipelineExecutor(**defaults | shared | settings, depends=before)
-        executor.run()
-        return executor
-    if kind == "ray":
-        from datatrove.executor import RayPipelineExecutor
-
-        executor = RayPipelineExecutor(**shared | settings)
-    else:
-        from datatrove.executor import LocalPipelineExecutor
-
-        settings.setdefault("workers", 1)
-        executor = LocalPipelineExecutor(**shared | settings)
-    # datatrove tells each step on the terminal; its logs below `logs/` have the same
-    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
-        executor.run()
-    return executor
 
 
 def _count(folder: Path, part: str) -> int:

@@ -45,8 +45,8 @@ class Stage(PipelineStep):
     type = "EmoCue"
 
     def __init__(self, name: str, recipe: Recipe, source: Path, folder: Path):
-        super().__init__()
         self.name, self.recipe, self.source, self.folder = name, recipe, source, folder
+        super().__init__()  # with the name, for the statistics
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
         """Do one task; nothing is handed on in memory."""
