@@ -529,8 +529,8 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
             features = self.model.encode_audio(**audio)
             if features.token_mask is not None:  # one tensor per clip, which generation can cut up
                 lengths = features.token_mask.sum(-1).tolist()
-                features.pooler_output = [x[:n] for x, n in zip(features.pooler_output, lengths, strict=True)]
-                features.token_mask = None
+                clips = [x[:n] for x, n in zip(features.pooler_output, lengths, strict=True)]
+                features = XEmoGPTAudioFeatures(pooler_output=clips)  # anew: a field set to None stays a key
             model_kwargs["mm_encoder_outputs"]["audio"] = features
         return model_kwargs
 
