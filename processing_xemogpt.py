@@ -150,6 +150,13 @@ class XEmoGPTProcessor(ProcessorMixin):
             feature_extractor.return_attention_mask = True
         return cls(image_processor, feature_extractor, tokenizer, **kwargs)
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> "XEmoGPTProcessor":
+        """As `ProcessorMixin.from_pretrained`; any argument of the class but the parts may be given by name."""
+        if kwargs.get("padding_side", "left") != "left":
+            raise ValueError("padding_side is left here, so that every row of a batch generates from its last token")
+        return super().from_pretrained(*args, **kwargs)
+
     @property
     def video_processor(self) -> XEmoGPTVideoProcessor:
         return self.image_processor
