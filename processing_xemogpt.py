@@ -27,9 +27,8 @@ PROMPT_MARKERS = (
     "###Assistant:",
     *(f"<{slash}{name}>" for name in ("Audio", "Video", "Subtitle") for slash in ("", "/")),
 )
-# A Unicode noncharacter: it stands around an answer in rendered text, so that the answer is tokenised on its own in
-# training exactly as it is generated. It never reaches the tokenizer and is escaped in user text.
-ANSWER = "\ufdd0"
+# An answer in rendered text, tokenised on its own in training exactly as it is generated. User text holds no marker.
+ANSWERS = re.compile(r"((?<=###Assistant: ).+?(?=###Human: |\Z))", re.DOTALL)
 
 CHAT_TEMPLATE = (
     "{{- pad_token }}"
@@ -37,7 +36,7 @@ CHAT_TEMPLATE = (
     "{%- if message['role'] == 'assistant' %}"
     "{%- set answer = message['content'] if message['content'] is string"
     " else message['content'] | map(attribute='text') | join('') %}"
-    "{{- '" + ANSWER + "' + answer + eos_token + '" + ANSWER + "' }}"
+    "{{- answer + eos_token }}"
     "{%- elif message['role'] == 'user' %}"
     "{%- set has = namespace(audio=false, video=false, subtitle=none, text='') %}"
     "{%- if message['content'] is string %}{%- set has.text = message['content'] %}"
@@ -110,7 +109,8 @@ class XEmoGPTProcessor(ProcessorMixin):
         self.audio_convolutions = [list(layer) for layer in audio_convolutions]
         self.audio_pooling, self.max_context = audio_pooling, max_context
         self.max_subtitle_tokens = max_subtitle_tokens
-        super().__init__(image_processor, feature_extractor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
+        template = (chat_template or CHAT_TEMPLATE).replace("\ufdd0", "")  # which stood around answers until 0.1
+        super().__init__(image_processor, feature_extractor, tokenizer, chat_template=template)
         tokenizer.padding_side = "left"  # so that every row of a batch generates from its own last token
         self.video_token_id, self.audio_token_id = self._media_ids()
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
@@ -281,7 +281,7 @@ class XEmoGPTProcessor(ProcessorMixin):
 
     def _escape(self, text: str) -> str:
         """Breaks control tokens and prompt markers with a space, so that user text stays text."""
-        escaped = text.replace(ANSWER, "")
+        escaped = text
         normalizer = self.tokenizer.backend_tokenizer.normalizer
         if normalizer is not None and not self._markers.search(escaped):
             normalized = normalizer.normalize_str(escaped)  # what the tokenizer will see: full-width signs may fold
@@ -416,7 +416,7 @@ class XEmoGPTProcessor(ProcessorMixin):
         """Tokenises prompts; an answer is tokenised on its own, so that no token spans the turn."""
         for name in ("return_mm_token_type_ids", "return_text_replacement_offsets"):
             kwargs.pop(name, None)
-        if not return_mask and not any(ANSWER in sample for sample in text):
+        if not return_mask and not any(ANSWERS.search(sample) for sample in text):
             return self.tokenizer(text, **kwargs)
         if kwargs.get("truncation"):
             raise ValueError("truncation would cut answers; shorten the text or raise max_context")
@@ -424,7 +424,7 @@ class XEmoGPTProcessor(ProcessorMixin):
         for sample in text:
             ids: list[int] = []
             mask: list[int] = []
-            for index, part in enumerate(sample.split(ANSWER)):  # prompt, answer, prompt, answer, ...
+            for index, part in enumerate(ANSWERS.split(sample)):  # prompt, answer, prompt, answer, ...
                 part_ids = self.tokenizer(part, add_special_tokens=False)["input_ids"] if part else []
                 ids += part_ids
                 mask += [index % 2] * len(part_ids)
