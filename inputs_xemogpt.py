@@ -29,6 +29,8 @@ def check_file(path: str | os.PathLike) -> bytes:
         with open(path, "rb") as file:
             return file.read(16)
     except FileNotFoundError:
+        if re.match(r"\w{2,}:/", os.fspath(path)):
+            raise FileNotFoundError(f"{path}: is an address, and is not fetched; download it, give the file") from None
         raise FileNotFoundError(f"{path}: no such file; check the path") from None
     except PermissionError:
         raise PermissionError(f"{path}: no permission to read it; change the file's mode or owner") from None

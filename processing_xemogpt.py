@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from transformers.feature_extraction_utils import BatchFeature
-from transformers.processing_utils import ProcessorMixin
+from transformers.processing_utils import ImagesKwargs, ProcessorMixin, VideosKwargs
 
 from .inputs_xemogpt import MediaError, as_frames, read_subtitle
 from .media_xemogpt import load_audio, load_video, probe, resample
@@ -259,6 +259,11 @@ class XEmoGPTProcessor(ProcessorMixin):
         media: list[str] = []
         for message in messages:
             content = message["content"]
+            if message["role"] not in ("user", "assistant"):
+                raise ValueError(
+                    f"a message of role {message['role']!r}: the model has been trained without any but user and "
+                    "assistant; put what it says into the user's text"
+                )
             if isinstance(content, str):
                 content = self._escape(content)
             else:
@@ -363,6 +368,7 @@ class XEmoGPTProcessor(ProcessorMixin):
         if images is not None:
             raise ValueError("XEmoGPT reads video, not images: pass videos=[frames]")
         text, videos, audio = self._layout(text, videos, audio)
+        self._refuse_fixed(kwargs)
         self.validate_inputs(text=text, videos=videos, audio=audio)
         merged = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
         processed: dict[str, Any] = {}
@@ -387,6 +393,17 @@ class XEmoGPTProcessor(ProcessorMixin):
         return BatchFeature({**encoded, **processed}, tensor_type=return_tensors)
 
     def _layout(self, text: Any, videos: Any, audio: Any) -> tuple[list[str] | None, list | None, list | None]:
+    def _refuse_fixed(self, kwargs: dict[str, Any]) -> None:
+        """What is settled when the processor is loaded would be ignored in a call."""
+        own = ("num_frames", "max_audio_seconds", "audio_pooling", "max_context", "max_subtitle_tokens")
+        harmless = {"return_tensors", "do_sample_frames"}  # frames are always sampled
+        fixed = {*own, *VideosKwargs.__annotations__, *ImagesKwargs.__annotations__} - harmless
+        for given in (kwargs, kwargs.get("videos_kwargs") or {}, kwargs.get("images_kwargs") or {}):
+            for name in sorted(fixed & given.keys()):
+                if given[name] is not None and given[name] != getattr(self, name, None):
+                    told = f"{name}={given[name]!r} would have no effect in a call"
+                    raise ValueError(f"{told}; settings of the processor are given to from_pretrained")
+
         """Lists of prompts, of frames (num_frames, H, W, 3) and of waveforms (L,), whatever nesting came in."""
         if text is not None:
             text = [text] if isinstance(text, str) else list(text)

@@ -73,3 +73,38 @@ def test_a_template_of_before_is_read_without_its_marks() -> None:
     old, new = build(chat_template=before), build()
     turns = [*new.conversation(instruction="Why?"), ANSWERED]
     assert old.apply_chat_template(turns) == new.apply_chat_template(turns)
+
+
+# What is refused
+
+
+def test_there_is_no_system_turn(processor: XEmoGPTProcessor) -> None:
+    messages = [{"role": "system", "content": "Be brief."}, *processor.conversation(instruction="Why?")]
+    with pytest.raises(ValueError, match="role 'system'.*trained without"):
+        processor.apply_chat_template(messages)
+
+
+@pytest.mark.parametrize("kind", ["video", "audio"])
+def test_addresses_are_not_fetched(processor: XEmoGPTProcessor, kind: str) -> None:
+    content = [{"type": kind, "url": "https://example.org/a.mp4"}, {"type": "text", "text": "Why?"}]
+    with pytest.raises(OSError, match=r"https://example.org/a.mp4: .* not fetched; download"):
+        tensors(processor, [{"role": "user", "content": content}])
+    with pytest.raises(OSError, match="download"):
+        processor.conversation(**{kind: "https://example.org/a.mp4"})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"num_frames": 8}, {"fps": 1}, {"max_audio_seconds": 1.0}, {"videos_kwargs": {"num_frames": 8}}, {"size": 16}],
+    ids=str,
+)
+def test_settings_of_loading_are_refused_in_a_call(processor: XEmoGPTProcessor, settings: dict) -> None:
+    messages = processor.conversation(video=frames(), audio=voice(0.5))
+    with pytest.raises(ValueError, match=r"would have no effect in a call"):
+        tensors(processor, messages, processor_kwargs=settings)
+
+
+def test_settings_that_ask_for_what_is_done_anyway_are_taken(processor: XEmoGPTProcessor) -> None:
+    messages = processor.conversation(video=frames(), audio=voice(0.5))
+    same = tensors(processor, messages, processor_kwargs={"num_frames": 16, "max_audio_seconds": 12.0})
+    assert torch.equal(same["input_ids"], tensors(processor, messages)["input_ids"])

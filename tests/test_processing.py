@@ -105,7 +105,7 @@ def test_roles_and_multiple_turns(processor: XEmoGPTProcessor) -> None:
     rendered = text(processor, turns)
     assert rendered.count("###Human:") == rendered.count("###Assistant:") == 2
     assert rendered.endswith("###Human: Sure? ###Assistant: ")
-    with pytest.raises(Exception, match="unknown role system"):
+    with pytest.raises(ValueError, match="role 'system'"):
         text(processor, [{"role": "system", "content": "x"}, *first])
 
 
