@@ -483,10 +483,11 @@ def extract_audio(
         mask = batch["attention_mask"]
         features = {"input_values": batch["input_values"], "input_values_mask": mask}
     else:
-        batches = [  # one by one: each clip at its own length, not in thirty seconds of silence
-            feature_extractor(wave, sampling_rate=rate, padding=False, truncation=False, return_tensors="pt")
-            for wave in waveforms
-        ]
+        with torch.autocast("cpu", enabled=False):  # one by one: each clip at its length, not in 30 s of silence
+            batches = [
+                feature_extractor(wave, sampling_rate=rate, padding=False, truncation=False, return_tensors="pt")
+                for wave in waveforms
+            ]
         mels = [batch["input_features"][0] for batch in batches]  # (mels, frames) each
         lengths = torch.tensor([mel.shape[1] for mel in mels])
         padded = torch.nn.utils.rnn.pad_sequence([mel.T for mel in mels], batch_first=True).transpose(1, 2)

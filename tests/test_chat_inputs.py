@@ -108,3 +108,15 @@ def test_settings_that_ask_for_what_is_done_anyway_are_taken(processor: XEmoGPTP
     messages = processor.conversation(video=frames(), audio=voice(0.5))
     same = tensors(processor, messages, processor_kwargs={"num_frames": 16, "max_audio_seconds": 12.0})
     assert torch.equal(same["input_ids"], tensors(processor, messages)["input_ids"])
+
+
+# Sound
+
+
+def test_sound_is_extracted_alike_under_autocast() -> None:
+    processor = build("whisper")
+    messages = processor.conversation(audio=voice(0.7))
+    expected = tensors(processor, messages)["input_features"]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(tensors(processor, messages)["input_features"], expected)
+        assert torch.is_autocast_enabled("cpu")
