@@ -79,6 +79,31 @@ def as_frames(video: Any, num_frames: int | None = None) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(_as_uint8(frames), (*frames.shape[:3], 3)))
 
 
+def is_path(value: Any) -> bool:
+    """Whether a medium is given as a file, not as its content."""
+    return isinstance(value, (str, os.PathLike))
+
+
+def list_of_videos(videos: Any) -> list[Any]:
+    """One clip, a list of clips, or a batch of such lists -> a list of clips."""
+    if is_path(videos) or getattr(videos, "ndim", 0) == 4:
+        return [videos]
+    if getattr(videos, "ndim", 0) == 5:
+        return list(videos)
+    first = next((video for video in videos if not isinstance(video, (list, tuple)) or len(video)), None)
+    if first is None:
+        return []
+    if not is_path(first) and not isinstance(first, (list, tuple)) and getattr(first, "ndim", 3) < 4:
+        return [videos]  # a list of single frames: one clip
+    flat: list[Any] = []
+    for video in videos:
+        inner = video[0] if isinstance(video, (list, tuple)) and len(video) else None
+        nested = is_path(inner) or isinstance(inner, (list, tuple)) or getattr(inner, "ndim", 3) == 4
+        empty = isinstance(video, (list, tuple)) and not len(video)
+        flat.extend(video if nested or empty else [video])
+    return flat
+
+
 def as_array(value: Any) -> np.ndarray:
     """A PIL image (as RGB), tensor, array or nested list -> an array of the same numbers."""
     if hasattr(value, "convert"):

@@ -16,8 +16,8 @@ import torch
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ImagesKwargs, ProcessorMixin, VideosKwargs
 
-from .inputs_xemogpt import MediaError, as_frames, read_subtitle
-from .media_xemogpt import load_audio, load_video, probe, resample
+from .inputs_xemogpt import MediaError, as_frames, is_path, list_of_videos, read_subtitle
+from .media_xemogpt import load_audio, load_video, probe, resample, warn_of_cut
 from .prompts_xemogpt import get_prompt
 from .video_processing_xemogpt import XEmoGPTVideoProcessor
 
@@ -202,7 +202,7 @@ class XEmoGPTProcessor(ProcessorMixin):
         if isinstance(audio, str) and audio.lower() == "none":
             audio = False
         blocks: list[dict[str, Any]] = []
-        if _is_path(video):
+        if is_path(video):
             info = probe(video)
             if info.has_video:
                 blocks.append({"type": "video", "path": os.fspath(video)})
@@ -212,7 +212,7 @@ class XEmoGPTProcessor(ProcessorMixin):
                 audio = os.fspath(video)
         elif video is not None:
             blocks.append({"type": "video", "video": video})
-        if _is_path(audio):
+        if is_path(audio):
             if not probe(audio).has_audio:
                 raise MediaError(f"{os.fspath(audio)}: no audio stream; pass a file with sound, or audio=False")
             blocks.insert(0, {"type": "audio", "path": os.fspath(audio)})
@@ -331,16 +331,17 @@ class XEmoGPTProcessor(ProcessorMixin):
 
     def _frames(self, video: Any) -> np.ndarray:
         """A path, or any number of frames -> uint8 (num_frames, H, W, 3)."""
-        if _is_path(video):
+        if is_path(video):
             return load_video(video, self.num_frames).frames
         return as_frames(video, self.num_frames)
 
     def _waveform(self, audio: Any, sampling_rate: int) -> np.ndarray:
         """A path, or samples at `sampling_rate` -> float32 (L,) at the tower's rate, at most `max_audio_seconds`."""
-        if _is_path(audio):
+        if is_path(audio):
             waveform = load_audio(audio, self.sampling_rate, self.max_audio_seconds)
         else:
             waveform = resample(audio, sampling_rate, self.sampling_rate)
+            warn_of_cut("audio: ", len(waveform) / self.sampling_rate, self.max_audio_seconds)
         return waveform[: int(self.max_audio_seconds * self.sampling_rate)]
 
     # Tensors
@@ -367,8 +368,8 @@ class XEmoGPTProcessor(ProcessorMixin):
         """
         if images is not None:
             raise ValueError("XEmoGPT reads video, not images: pass videos=[frames]")
-        text, videos, audio = self._layout(text, videos, audio)
         self._refuse_fixed(kwargs)
+        text, videos, audio = self._layout(text, videos, audio)
         self.validate_inputs(text=text, videos=videos, audio=audio)
         merged = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
         processed: dict[str, Any] = {}
@@ -392,7 +393,6 @@ class XEmoGPTProcessor(ProcessorMixin):
                 encoded["mm_token_type_ids"] = self.create_mm_token_type_ids(encoded["input_ids"])
         return BatchFeature({**encoded, **processed}, tensor_type=return_tensors)
 
-    def _layout(self, text: Any, videos: Any, audio: Any) -> tuple[list[str] | None, list | None, list | None]:
     def _refuse_fixed(self, kwargs: dict[str, Any]) -> None:
         """What is settled when the processor is loaded would be ignored in a call."""
         own = ("num_frames", "max_audio_seconds", "audio_pooling", "max_context", "max_subtitle_tokens")
@@ -404,13 +404,14 @@ class XEmoGPTProcessor(ProcessorMixin):
                     told = f"{name}={given[name]!r} would have no effect in a call"
                     raise ValueError(f"{told}; settings of the processor are given to from_pretrained")
 
+    def _layout(self, text: Any, videos: Any, audio: Any) -> tuple[list[str] | None, list | None, list | None]:
         """Lists of prompts, of frames (num_frames, H, W, 3) and of waveforms (L,), whatever nesting came in."""
         if text is not None:
             text = [text] if isinstance(text, str) else list(text)
         if videos is not None:
-            videos = [self._frames(video) for video in _list_of_videos(videos)]
+            videos = [self._frames(video) for video in list_of_videos(videos)]
         if audio is not None:
-            single = _is_path(audio) or (len(audio) > 0 and not _is_path(audio[0]) and np.ndim(audio[0]) == 0)
+            single = is_path(audio) or (len(audio) > 0 and not is_path(audio[0]) and np.ndim(audio[0]) == 0)
             audio = [self._waveform(clip, self.sampling_rate) for clip in ([audio] if single else audio)]
         return text, videos or None, audio or None
 
@@ -494,30 +495,6 @@ def extract_audio(
         mask = (torch.arange(padded.shape[2]) < lengths.unsqueeze(1)).long()
         features = {"input_features": padded.contiguous(), "input_features_mask": mask}
     return features, mask
-
-
-def _is_path(value: Any) -> bool:
-    return isinstance(value, (str, os.PathLike))
-
-
-def _list_of_videos(videos: Any) -> list[Any]:
-    """One clip, a list of clips, or a batch of such lists -> a list of clips."""
-    if _is_path(videos) or getattr(videos, "ndim", 0) == 4:
-        return [videos]
-    if getattr(videos, "ndim", 0) == 5:
-        return list(videos)
-    first = next((video for video in videos if not isinstance(video, (list, tuple)) or len(video)), None)
-    if first is None:
-        return []
-    if not _is_path(first) and not isinstance(first, (list, tuple)) and getattr(first, "ndim", 3) < 4:
-        return [videos]  # a list of single frames: one clip
-    flat: list[Any] = []
-    for video in videos:
-        inner = video[0] if isinstance(video, (list, tuple)) and len(video) else None
-        nested = _is_path(inner) or isinstance(inner, (list, tuple)) or getattr(inner, "ndim", 3) == 4
-        empty = isinstance(video, (list, tuple)) and not len(video)
-        flat.extend(video if nested or empty else [video])
-    return flat
 
 
 __all__ = ["XEmoGPTProcessor", "XEmoGPTVideoProcessor", "extract_audio"]

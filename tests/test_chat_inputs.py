@@ -120,3 +120,21 @@ def test_sound_is_extracted_alike_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(tensors(processor, messages)["input_features"], expected)
         assert torch.is_autocast_enabled("cpu")
+
+
+def test_sound_that_is_not_heard_is_said(tmp_path: Path) -> None:
+    processor = build(max_audio_seconds=1.0)
+    path = write_media(tmp_path / "long.wav", audio=tone(2.5))
+    said = r"of its 2\.5 s of sound the first 1 are heard"
+    with pytest.warns(UserWarning, match=rf"long\.wav: {said}"):
+        tensors(processor, processor.conversation(audio=path))
+    with pytest.warns(UserWarning, match=said):
+        tensors(processor, processor.conversation(audio=voice(2.5)))
+    with pytest.warns(UserWarning, match=rf"long\.wav: {said}"):
+        decode_media(messages := processor.conversation(audio=path), processor)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tensors(processor, messages)  # said once
+        load_audio(path, max_seconds=2.5)
+        load_audio(path)
+        tensors(processor, processor.conversation(audio=voice(1.0)))
