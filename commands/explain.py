@@ -85,8 +85,8 @@ def run_explain(args: argparse.Namespace) -> int:
         more = {"batch_size": args.batch_size, "retry_rejects": args.retry_rejects}
         summary = explain_files(clips, args.out, question=question, decoding=decoding, **model, **more)
         say(f"{summary} -> {args.out}")
-        if summary.caution:
-            say(f"note: {summary.caution}")
+        if summary.note:
+            say(f"note: {summary.note}")
         return 1 if summary.rejected else 0
 
     if single:

@@ -26,14 +26,14 @@ from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejec
 class Summary:
     """What a run over many clips came to.
 
-    explained: in this run. rejected: in this run and before. skipped: they had their answer before. caution: as in
+    explained: in this run. rejected: in this run and before. skipped: they had their answer before. note: as in
         `Explanation`.
     """
 
     explained: int
     rejected: int
     skipped: int
-    caution: str | None = None
+    note: str | None = None
 
     def __str__(self) -> str:
         return f"{self.explained} explained, {self.rejected} rejected, {self.skipped} done before"
@@ -104,7 +104,7 @@ def explain_files(
             )
             refused -= retried
         left = [clip for clip in todo if clip.name not in done | refused]
-        counts, caution = Counter[type](), None
+        counts, note = Counter[type](), None
         if left:
             explainer = load_explainer(model, adapter, device, dtype, trust_remote_code)
             bar = tqdm(total=len(todo), initial=len(todo) - len(left), unit="clip", disable=None if progress else True)
@@ -114,11 +114,11 @@ def explain_files(
                         rejects.append(outcome.to_dict() | asked | {"bytes": file_sizes(outcome.clip)})
                     else:
                         results.append(outcome.to_dict())
-                        caution = outcome.caution
+                        note = outcome.note
                     counts[type(outcome)] += 1
                     bar.update()
     rejected, skipped = counts[Rejection] + len(refused), len(todo) - len(left) - len(refused)
-    return Summary(counts[Explanation], rejected, skipped, caution)
+    return Summary(counts[Explanation], rejected, skipped, note)
 
 
 def file_sizes(clip: Clip) -> list[int | None]:

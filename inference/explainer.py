@@ -96,7 +96,7 @@ class Explainer:
             self.model = AutoModelForMultimodalLM.from_pretrained(source, dtype=dtype, trust_remote_code=trust)
             self.model.to(device)
         self.untrained_parts = list(self.model.config.untrained_parts)
-        self.trained_on: str | None = getattr(self.model.config, "caution", None)  # older code does not know it
+        self.caution: str | None = getattr(self.model.config, "caution", None)  # older code does not know it
         if self.adapter is not None:
             self._load_adapter(self.adapter)
         elif not isinstance(model, tuple) and (Path(source) / "adapter" / "adapter_config.json").is_file():
@@ -123,7 +123,7 @@ class Explainer:
         configs = self.model.peft_config.values()
         trained = {name for config in configs for name in config.modules_to_save or ()}  # whole parts, not just LoRA
         self.untrained_parts = [part for part in self.untrained_parts if part.split(".")[0] not in trained]
-        self.trained_on = None  # it told of the model without the adapter
+        self.caution = None  # it told of the model without the adapter
 
     def explain(
         self,
@@ -267,7 +267,9 @@ class Explainer:
             seconds=round(seconds, 3),
             finished=answer.finished,
             dtype=self.dtype,
-            trained_on=self.trained_on,
+            caution=self.caution,
+            revision=self.revision,
+            **sound_of(clip, self.processor.max_audio_seconds),
         )
 
 
