@@ -48,6 +48,7 @@ def explain_files(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     trust_remote_code: bool | None = None,
+    revision: str | None = None,
     question: Question | None = None,
     decoding: Decoding | None = None,
     batch_size: int = 8,
@@ -80,6 +81,7 @@ def explain_files(
     settings = {
         "model": model_name(model),
         "adapter": None if adapter is None else os.fspath(adapter),
+        "revision": revision,
         "prompt_id": question.prompt_id,
         "instruction": question.instruction,
         "generation": decoding.settings(),
@@ -106,7 +108,7 @@ def explain_files(
         left = [clip for clip in todo if clip.name not in done | refused]
         counts, note = Counter[type](), None
         if left:
-            explainer = load_explainer(model, adapter, device, dtype, trust_remote_code)
+            explainer = load_explainer(model, adapter, device, dtype, trust_remote_code, revision)
             bar = tqdm(total=len(todo), initial=len(todo) - len(left), unit="clip", disable=None if progress else True)
             with bar:
                 for outcome in explainer.explain_each(left, question, decoding, batch_size):
