@@ -126,7 +126,7 @@ class XEmoGPT:
 
         self.name, self.modalities = shown_name(model), frozenset(modalities)
         given = None if model == "xemogpt-tiny" else model
-        more = {"adapter": adapter, "device": device, "dtype": dtype, "revision": revision}
+        more: dict[str, Any] = {"adapter": adapter, "device": device, "dtype": dtype, "revision": revision}
         self.explainer = Explainer(given, trust_remote_code=trust, **more)
 
     def settings(self) -> dict[str, Any]:

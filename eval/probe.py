@@ -90,7 +90,7 @@ def load_encoder(
     from transformers import AutoModel, AutoProcessor
 
     allowed = Path(model).is_dir() if trust is None else trust
-    hub = {"trust_remote_code": allowed} | ({} if revision is None else {"revision": revision})
+    hub: dict[str, Any] = {"trust_remote_code": allowed} | ({} if revision is None else {"revision": revision})
     loaded, processor = AutoModel.from_pretrained(model, **hub), AutoProcessor.from_pretrained(model, **hub)
     return ZeroShot(shown_name(model), loaded, processor, modality, frames, device, bridge)
 

@@ -77,7 +77,7 @@ def explain(
     if isinstance(model, Explainer):
         explainer = model
     elif isinstance(model, tuple):
-        more = {"revision": revision, "model_kwargs": model_kwargs}
+        more: dict[str, Any] = {"revision": revision, "model_kwargs": model_kwargs}
         explainer = Explainer(model, adapter=adapter, device=device, dtype=dtype, **more)
     else:
         explainer = load_explainer(model, adapter, device, dtype, trust_remote_code, revision, model_kwargs)
@@ -98,14 +98,20 @@ def load_explainer(
 ) -> Explainer:
     """An `Explainer`, loaded once per process for the same arguments; the two used last are kept."""
     names = (None if name is None else os.fspath(name) for name in (model, adapter))
-    return _load_explainer(*names, device, dtype, trust_remote_code, revision, _Options(model_kwargs or {}))
+    return _load_explainer(*names, device, dtype, trust_remote_code, revision, _Options(model_kwargs))
 
 
-class _Options(dict):
+class _Options:
     """Arguments by name that a cache can look up; equal where all are."""
 
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(frozenset(self))
+    def __init__(self, named: dict[str, Any] | None):
+        self.named = dict(named or {})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Options) and self.named == other.named
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.named))
 
 
 @lru_cache(maxsize=2)
@@ -125,7 +131,7 @@ def _load_explainer(
         dtype=dtype,
         trust_remote_code=trust,
         revision=revision,
-        model_kwargs=options,
+        model_kwargs=options.named,
     )
 
 

@@ -346,7 +346,8 @@ def _ahead(pool: ThreadPoolExecutor, function: Any, clips: Iterable[Clip], quest
 
 def sound_of(clip: Clip, most: float) -> dict[str, float | None]:
     """Seconds of a clip's sound, `sound_seconds`, and those that a model hears `most` of, `heard_seconds`."""
-    clip, seconds = clip.located(), None
+    clip = clip.located()
+    seconds: float | None = None
     sound = clip.video if clip.audio is None else clip.audio
     if isinstance(sound, (str, os.PathLike)):
         if os.fspath(sound).lower() != "none":
