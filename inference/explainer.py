@@ -274,6 +274,7 @@ class Explainer:
     def _explanation(
         self, clip: Clip, answer: "Answer", question: Question, decoding: Decoding, seconds: float
     ) -> Explanation:
+        sound = sound_of(clip)
         return Explanation(
             video=shown(clip.video),
             text=answer.text,
@@ -294,7 +295,8 @@ class Explainer:
             dtype=self.dtype,
             caution=self.caution,
             revision=self.revision,
-            **sound_of(clip, self.processor.max_audio_seconds),
+            sound_seconds=sound,
+            heard_seconds=None if sound is None else min(sound, self.processor.max_audio_seconds),
         )
 
 
@@ -344,20 +346,17 @@ def _ahead(pool: ThreadPoolExecutor, function: Any, clips: Iterable[Clip], quest
     yield from waiting
 
 
-def sound_of(clip: Clip, most: float) -> dict[str, float | None]:
-    """Seconds of a clip's sound, `sound_seconds`, and those that a model hears `most` of, `heard_seconds`."""
+def sound_of(clip: Clip) -> float | None:
+    """Seconds of a clip's sound; None where it has none, or nothing says how long it is."""
     clip = clip.located()
-    seconds: float | None = None
     sound = clip.video if clip.audio is None else clip.audio
     if isinstance(sound, (str, os.PathLike)):
-        if os.fspath(sound).lower() != "none":
-            with contextlib.suppress(OSError, ValueError):  # gone since it was read: the answer stays
-                seconds = probe(sound).audio_duration
+        with contextlib.suppress(OSError, ValueError):  # gone since it was read: the answer stays
+            seconds = None if os.fspath(sound).lower() == "none" else probe(sound).audio_duration
+            return None if seconds is None else round(seconds, 3)
     elif clip.audio is not None and clip.audio is not False:
-        seconds = max(np.shape(sound)) / clip.sampling_rate
-    if seconds is None:
-        return {"sound_seconds": None, "heard_seconds": None}
-    return {"sound_seconds": round(seconds, 3), "heard_seconds": round(min(seconds, most), 3)}
+        return round(max(np.shape(sound)) / clip.sampling_rate, 3)
+    return None
 
 
 def _home(model: Any) -> torch.device:
