@@ -11,7 +11,7 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
 from .inputs_xemogpt import as_frames
-from .media_xemogpt import load_audio, load_video, resample
+from .media_xemogpt import load_audio, load_video, resample, warn_of_cut
 from .processing_xemogpt import extract_audio
 
 
@@ -111,6 +111,7 @@ class XEmoGPTAudioCueProcessor(XEmoGPTCueProcessor):
             waveform = load_audio(audio, self.sampling_rate, self.max_audio_seconds)
         else:
             waveform = resample(audio, sampling_rate, self.sampling_rate)
+            warn_of_cut("audio: ", len(waveform) / self.sampling_rate, self.max_audio_seconds)
         return waveform[: int(self.max_audio_seconds * self.sampling_rate)]
 
 

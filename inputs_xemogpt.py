@@ -29,6 +29,8 @@ def check_file(path: str | os.PathLike) -> bytes:
         with open(path, "rb") as file:
             return file.read(16)
     except FileNotFoundError:
+        if re.match(r"\w{2,}:/", os.fspath(path)):
+            raise FileNotFoundError(f"{path}: is an address, and is not fetched; download it, give the file") from None
         raise FileNotFoundError(f"{path}: no such file; check the path") from None
     except PermissionError:
         raise PermissionError(f"{path}: no permission to read it; change the file's mode or owner") from None
@@ -75,6 +77,31 @@ def as_frames(video: Any, num_frames: int | None = None) -> np.ndarray:
     if frames.shape[3] not in (1, 3):
         frames = frames.transpose(0, 2, 3, 1)
     return np.ascontiguousarray(np.broadcast_to(_as_uint8(frames), (*frames.shape[:3], 3)))
+
+
+def is_path(value: Any) -> bool:
+    """Whether a medium is given as a file, not as its content."""
+    return isinstance(value, (str, os.PathLike))
+
+
+def list_of_videos(videos: Any) -> list[Any]:
+    """One clip, a list of clips, or a batch of such lists -> a list of clips."""
+    if is_path(videos) or getattr(videos, "ndim", 0) == 4:
+        return [videos]
+    if getattr(videos, "ndim", 0) == 5:
+        return list(videos)
+    first = next((video for video in videos if not isinstance(video, (list, tuple)) or len(video)), None)
+    if first is None:
+        return []
+    if not is_path(first) and not isinstance(first, (list, tuple)) and getattr(first, "ndim", 3) < 4:
+        return [videos]  # a list of single frames: one clip
+    flat: list[Any] = []
+    for video in videos:
+        inner = video[0] if isinstance(video, (list, tuple)) and len(video) else None
+        nested = is_path(inner) or isinstance(inner, (list, tuple)) or getattr(inner, "ndim", 3) == 4
+        empty = isinstance(video, (list, tuple)) and not len(video)
+        flat.extend(video if nested or empty else [video])
+    return flat
 
 
 def as_array(value: Any) -> np.ndarray:

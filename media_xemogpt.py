@@ -41,7 +41,8 @@ _NO_TIME = -(2**63)  # FFmpeg's own mark
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What a file's header says: `duration` in seconds, `sampling_rate` of its sound in Hz; None where unknown."""
+    """What a file's header says: `duration` of all and of its sound alone in seconds, `sampling_rate` of its sound in
+    Hz; None where unknown."""
 
     path: str
     has_video: bool
@@ -49,6 +50,7 @@ class MediaInfo:
     duration: float | None
     frame_rate: float | None
     sampling_rate: int | None
+    audio_duration: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def probe(path: str | os.PathLike) -> MediaInfo:
             duration=container.duration / av.time_base if container.duration else None,
             frame_rate=float(rate) if rate else None,
             sampling_rate=audio.codec_context.sample_rate if audio is not None else None,
+            audio_duration=_seconds(container, audio) if audio is not None else None,
         )
 
 
@@ -113,6 +116,13 @@ def _video_stream(container: Any) -> Any:
 
 def _audio_stream(container: Any) -> Any:
     return next((s for s in container.streams.audio if s.codec_context is not None), None)
+
+
+def _seconds(container: Any, stream: Any) -> float | None:
+    """How long a stream says it is, or else its whole file."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None
 
 
 class _Reader:
@@ -350,6 +360,9 @@ def load_audio(path: str | os.PathLike, sampling_rate: int = 16000, max_seconds:
     Raises:
         FileNotFoundError, IsADirectoryError, PermissionError: there is no such file to open.
         MediaError: not a media file, no audio stream, not one sample that decodes, or samples that are no numbers.
+
+    Warns:
+        UserWarning: there is sound beyond `max_seconds`.
     """
     if max_seconds is not None and not 0 < max_seconds < math.inf:
         raise ValueError(f"max_seconds must be a number of seconds above 0, or None, not {max_seconds!r}")
@@ -364,14 +377,22 @@ def load_audio(path: str | os.PathLike, sampling_rate: int = 16000, max_seconds:
                 mono.add(frame)
                 if limit is not None and mono.length >= limit:
                     break
-            wave = mono.result()[:limit]
+            wave, seconds = mono.result()[:limit], _seconds(container, stream)
         except av.error.FFmpegError as error:
             raise MediaError(f"{path}: its audio cannot be mixed to mono; convert it with ffmpeg -ac 1") from error
     if not len(wave):
         raise MediaError(f"{path}: not one sample of its audio stream can be decoded; turn audio off")
     if not np.isfinite(wave).all():
         raise MediaError(f"{path}: its audio holds NaN or infinite samples; export it again")
+    if limit is not None and len(wave) == limit:
+        warn_of_cut(f"{path}: ", seconds, max_seconds)
     return wave
+
+
+def warn_of_cut(of: str, seconds: float | None, heard: float | None) -> None:
+    """Says that sound is left out. A tenth of a second is not worth a word: so much a codec adds."""
+    if seconds is not None and heard is not None and seconds > heard + 0.1:
+        warnings.warn(f"{of}of its {seconds:.1f} s of sound the first {heard:g} are heard", stacklevel=4)
 
 
 def resample(waveform: Any, rate: float, target_rate: int) -> np.ndarray:

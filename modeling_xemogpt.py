@@ -23,7 +23,7 @@ from transformers.modeling_outputs import (
 )
 from transformers.modeling_utils import PreTrainedModel, slice_logits_to_keep
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
-from transformers.utils import can_return_tuple, is_torchdynamo_compiling, logging, torch_compilable_check
+from transformers.utils import can_return_tuple, is_torchdynamo_compiling, torch_compilable_check
 
 from .backbones_xemogpt import load_audio, load_text, load_vision, pad_token_id
 from .bridges_xemogpt import (
@@ -35,8 +35,6 @@ from .bridges_xemogpt import (
 )
 from .configuration_xemogpt import XEmoGPTConfig
 from .towers_xemogpt import encode_frames, encode_voices, length_mask, padding_leaks, pool_steps
-
-logger = logging.get_logger(__name__)
 
 VIDEO_TOKEN, AUDIO_TOKEN = "<|video_pad|>", "<|audio_pad|>"
 AUDIO_INPUTS = ("input_values", "input_values_mask", "input_features", "input_features_mask")
@@ -376,7 +374,7 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
                 blocked = closed if blocked is None else blocked | closed
         if blocked is not None:
             inputs_embeds = torch.where(blocked.unsqueeze(-1), inputs_embeds.detach(), inputs_embeds)
-        self._warn_of_missing_media(input_ids, features, past_key_values)
+        self._check_media_given(input_ids, features, past_key_values)
 
         outputs = self.language_model(
             attention_mask=attention_mask,
@@ -396,17 +394,21 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
             audio_hidden_states=pooled.get("audio"),
         )
 
-    def _warn_of_missing_media(
+    def _check_media_given(
         self, input_ids: torch.LongTensor | None, features: dict, past_key_values: Cache | None
     ) -> None:
-        """A prompt with placeholders but without their media would be answered from nothing: say so."""
+        """A prompt with placeholders but without their media would be answered from nothing: refuse it."""
         if input_ids is None or input_ids.shape[1] == 1 or len(features) == 2 or is_torchdynamo_compiling():
             return
         if past_key_values is not None and past_key_values.get_seq_length() > 0:
             return  # later than prefill
         for medium in ("video", "audio"):
-            if features.get(medium) is None and (input_ids == getattr(self.config, f"{medium}_token_id")).any():
-                logger.warning_once(f"input_ids hold {medium} placeholders, but no {medium} was passed")
+            if features.get(medium) is None:
+                num_placeholders = (input_ids == getattr(self.config, f"{medium}_token_id")).sum()
+                if num_placeholders > 0:
+                    raise ValueError(
+                        f"{_mismatch(medium, num_placeholders, 0)}: pass all that the processor returns to the model"
+                    )
 
 
 class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
@@ -529,8 +531,8 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
             features = self.model.encode_audio(**audio)
             if features.token_mask is not None:  # one tensor per clip, which generation can cut up
                 lengths = features.token_mask.sum(-1).tolist()
-                features.pooler_output = [x[:n] for x, n in zip(features.pooler_output, lengths, strict=True)]
-                features.token_mask = None
+                clips = [x[:n] for x, n in zip(features.pooler_output, lengths, strict=True)]
+                features = XEmoGPTAudioFeatures(pooler_output=clips)  # anew: a field set to None stays a key
             model_kwargs["mm_encoder_outputs"]["audio"] = features
         return model_kwargs
 

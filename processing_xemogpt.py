@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from transformers.feature_extraction_utils import BatchFeature
-from transformers.processing_utils import ProcessorMixin
+from transformers.processing_utils import ImagesKwargs, ProcessorMixin, VideosKwargs
 
-from .inputs_xemogpt import MediaError, as_frames, read_subtitle
-from .media_xemogpt import load_audio, load_video, probe, resample
+from .inputs_xemogpt import MediaError, as_frames, is_path, list_of_videos, read_subtitle
+from .media_xemogpt import load_audio, load_video, probe, resample, warn_of_cut
 from .prompts_xemogpt import get_prompt
 from .video_processing_xemogpt import XEmoGPTVideoProcessor
 
@@ -27,9 +27,8 @@ PROMPT_MARKERS = (
     "###Assistant:",
     *(f"<{slash}{name}>" for name in ("Audio", "Video", "Subtitle") for slash in ("", "/")),
 )
-# A Unicode noncharacter: it stands around an answer in rendered text, so that the answer is tokenised on its own in
-# training exactly as it is generated. It never reaches the tokenizer and is escaped in user text.
-ANSWER = "\ufdd0"
+# An answer in rendered text, tokenised on its own in training exactly as it is generated. User text holds no marker.
+ANSWERS = re.compile(r"((?<=###Assistant: ).+?(?=###Human: |\Z))", re.DOTALL)
 
 CHAT_TEMPLATE = (
     "{{- pad_token }}"
@@ -37,7 +36,7 @@ CHAT_TEMPLATE = (
     "{%- if message['role'] == 'assistant' %}"
     "{%- set answer = message['content'] if message['content'] is string"
     " else message['content'] | map(attribute='text') | join('') %}"
-    "{{- '" + ANSWER + "' + answer + eos_token + '" + ANSWER + "' }}"
+    "{{- answer + eos_token }}"
     "{%- elif message['role'] == 'user' %}"
     "{%- set has = namespace(audio=false, video=false, subtitle=none, text='') %}"
     "{%- if message['content'] is string %}{%- set has.text = message['content'] %}"
@@ -110,7 +109,8 @@ class XEmoGPTProcessor(ProcessorMixin):
         self.audio_convolutions = [list(layer) for layer in audio_convolutions]
         self.audio_pooling, self.max_context = audio_pooling, max_context
         self.max_subtitle_tokens = max_subtitle_tokens
-        super().__init__(image_processor, feature_extractor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
+        template = (chat_template or CHAT_TEMPLATE).replace("\ufdd0", "")  # which stood around answers until 0.1
+        super().__init__(image_processor, feature_extractor, tokenizer, chat_template=template)
         tokenizer.padding_side = "left"  # so that every row of a batch generates from its own last token
         self.video_token_id, self.audio_token_id = self._media_ids()
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
@@ -149,6 +149,13 @@ class XEmoGPTProcessor(ProcessorMixin):
             kwargs.setdefault("audio_convolutions", [(kernel, stride, 0) for kernel, stride in layers])
             feature_extractor.return_attention_mask = True
         return cls(image_processor, feature_extractor, tokenizer, **kwargs)
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> "XEmoGPTProcessor":
+        """As `ProcessorMixin.from_pretrained`; any argument of the class but the parts may be given by name."""
+        if kwargs.get("padding_side", "left") != "left":
+            raise ValueError("padding_side is left here, so that every row of a batch generates from its last token")
+        return super().from_pretrained(*args, **kwargs)
 
     @property
     def video_processor(self) -> XEmoGPTVideoProcessor:
@@ -195,7 +202,7 @@ class XEmoGPTProcessor(ProcessorMixin):
         if isinstance(audio, str) and audio.lower() == "none":
             audio = False
         blocks: list[dict[str, Any]] = []
-        if _is_path(video):
+        if is_path(video):
             info = probe(video)
             if info.has_video:
                 blocks.append({"type": "video", "path": os.fspath(video)})
@@ -205,7 +212,7 @@ class XEmoGPTProcessor(ProcessorMixin):
                 audio = os.fspath(video)
         elif video is not None:
             blocks.append({"type": "video", "video": video})
-        if _is_path(audio):
+        if is_path(audio):
             if not probe(audio).has_audio:
                 raise MediaError(f"{os.fspath(audio)}: no audio stream; pass a file with sound, or audio=False")
             blocks.insert(0, {"type": "audio", "path": os.fspath(audio)})
@@ -252,6 +259,11 @@ class XEmoGPTProcessor(ProcessorMixin):
         media: list[str] = []
         for message in messages:
             content = message["content"]
+            if message["role"] not in ("user", "assistant"):
+                raise ValueError(
+                    f"a message of role {message['role']!r}: the model has been trained without any but user and "
+                    "assistant; put what it says into the user's text"
+                )
             if isinstance(content, str):
                 content = self._escape(content)
             else:
@@ -274,7 +286,7 @@ class XEmoGPTProcessor(ProcessorMixin):
 
     def _escape(self, text: str) -> str:
         """Breaks control tokens and prompt markers with a space, so that user text stays text."""
-        escaped = text.replace(ANSWER, "")
+        escaped = text
         normalizer = self.tokenizer.backend_tokenizer.normalizer
         if normalizer is not None and not self._markers.search(escaped):
             normalized = normalizer.normalize_str(escaped)  # what the tokenizer will see: full-width signs may fold
@@ -319,16 +331,17 @@ class XEmoGPTProcessor(ProcessorMixin):
 
     def _frames(self, video: Any) -> np.ndarray:
         """A path, or any number of frames -> uint8 (num_frames, H, W, 3)."""
-        if _is_path(video):
+        if is_path(video):
             return load_video(video, self.num_frames).frames
         return as_frames(video, self.num_frames)
 
     def _waveform(self, audio: Any, sampling_rate: int) -> np.ndarray:
         """A path, or samples at `sampling_rate` -> float32 (L,) at the tower's rate, at most `max_audio_seconds`."""
-        if _is_path(audio):
+        if is_path(audio):
             waveform = load_audio(audio, self.sampling_rate, self.max_audio_seconds)
         else:
             waveform = resample(audio, sampling_rate, self.sampling_rate)
+            warn_of_cut("audio: ", len(waveform) / self.sampling_rate, self.max_audio_seconds)
         return waveform[: int(self.max_audio_seconds * self.sampling_rate)]
 
     # Tensors
@@ -355,6 +368,7 @@ class XEmoGPTProcessor(ProcessorMixin):
         """
         if images is not None:
             raise ValueError("XEmoGPT reads video, not images: pass videos=[frames]")
+        self._refuse_fixed(kwargs)
         text, videos, audio = self._layout(text, videos, audio)
         self.validate_inputs(text=text, videos=videos, audio=audio)
         merged = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
@@ -379,14 +393,25 @@ class XEmoGPTProcessor(ProcessorMixin):
                 encoded["mm_token_type_ids"] = self.create_mm_token_type_ids(encoded["input_ids"])
         return BatchFeature({**encoded, **processed}, tensor_type=return_tensors)
 
+    def _refuse_fixed(self, kwargs: dict[str, Any]) -> None:
+        """What is settled when the processor is loaded would be ignored in a call."""
+        own = ("num_frames", "max_audio_seconds", "audio_pooling", "max_context", "max_subtitle_tokens")
+        harmless = {"return_tensors", "do_sample_frames"}  # frames are always sampled
+        fixed = {*own, *VideosKwargs.__annotations__, *ImagesKwargs.__annotations__} - harmless
+        for given in (kwargs, kwargs.get("videos_kwargs") or {}, kwargs.get("images_kwargs") or {}):
+            for name in sorted(fixed & given.keys()):
+                if given[name] is not None and given[name] != getattr(self, name, None):
+                    told = f"{name}={given[name]!r} would have no effect in a call"
+                    raise ValueError(f"{told}; settings of the processor are given to from_pretrained")
+
     def _layout(self, text: Any, videos: Any, audio: Any) -> tuple[list[str] | None, list | None, list | None]:
         """Lists of prompts, of frames (num_frames, H, W, 3) and of waveforms (L,), whatever nesting came in."""
         if text is not None:
             text = [text] if isinstance(text, str) else list(text)
         if videos is not None:
-            videos = [self._frames(video) for video in _list_of_videos(videos)]
+            videos = [self._frames(video) for video in list_of_videos(videos)]
         if audio is not None:
-            single = _is_path(audio) or (len(audio) > 0 and not _is_path(audio[0]) and np.ndim(audio[0]) == 0)
+            single = is_path(audio) or (len(audio) > 0 and not is_path(audio[0]) and np.ndim(audio[0]) == 0)
             audio = [self._waveform(clip, self.sampling_rate) for clip in ([audio] if single else audio)]
         return text, videos or None, audio or None
 
@@ -409,7 +434,7 @@ class XEmoGPTProcessor(ProcessorMixin):
         """Tokenises prompts; an answer is tokenised on its own, so that no token spans the turn."""
         for name in ("return_mm_token_type_ids", "return_text_replacement_offsets"):
             kwargs.pop(name, None)
-        if not return_mask and not any(ANSWER in sample for sample in text):
+        if not return_mask and not any(ANSWERS.search(sample) for sample in text):
             return self.tokenizer(text, **kwargs)
         if kwargs.get("truncation"):
             raise ValueError("truncation would cut answers; shorten the text or raise max_context")
@@ -417,7 +442,7 @@ class XEmoGPTProcessor(ProcessorMixin):
         for sample in text:
             ids: list[int] = []
             mask: list[int] = []
-            for index, part in enumerate(sample.split(ANSWER)):  # prompt, answer, prompt, answer, ...
+            for index, part in enumerate(ANSWERS.split(sample)):  # prompt, answer, prompt, answer, ...
                 part_ids = self.tokenizer(part, add_special_tokens=False)["input_ids"] if part else []
                 ids += part_ids
                 mask += [index % 2] * len(part_ids)
@@ -459,40 +484,17 @@ def extract_audio(
         mask = batch["attention_mask"]
         features = {"input_values": batch["input_values"], "input_values_mask": mask}
     else:
-        batches = [  # one by one: each clip at its own length, not in thirty seconds of silence
-            feature_extractor(wave, sampling_rate=rate, padding=False, truncation=False, return_tensors="pt")
-            for wave in waveforms
-        ]
+        with torch.autocast("cpu", enabled=False):  # one by one: each clip at its length, not in 30 s of silence
+            batches = [
+                feature_extractor(wave, sampling_rate=rate, padding=False, truncation=False, return_tensors="pt")
+                for wave in waveforms
+            ]
         mels = [batch["input_features"][0] for batch in batches]  # (mels, frames) each
         lengths = torch.tensor([mel.shape[1] for mel in mels])
         padded = torch.nn.utils.rnn.pad_sequence([mel.T for mel in mels], batch_first=True).transpose(1, 2)
         mask = (torch.arange(padded.shape[2]) < lengths.unsqueeze(1)).long()
         features = {"input_features": padded.contiguous(), "input_features_mask": mask}
     return features, mask
-
-
-def _is_path(value: Any) -> bool:
-    return isinstance(value, (str, os.PathLike))
-
-
-def _list_of_videos(videos: Any) -> list[Any]:
-    """One clip, a list of clips, or a batch of such lists -> a list of clips."""
-    if _is_path(videos) or getattr(videos, "ndim", 0) == 4:
-        return [videos]
-    if getattr(videos, "ndim", 0) == 5:
-        return list(videos)
-    first = next((video for video in videos if not isinstance(video, (list, tuple)) or len(video)), None)
-    if first is None:
-        return []
-    if not _is_path(first) and not isinstance(first, (list, tuple)) and getattr(first, "ndim", 3) < 4:
-        return [videos]  # a list of single frames: one clip
-    flat: list[Any] = []
-    for video in videos:
-        inner = video[0] if isinstance(video, (list, tuple)) and len(video) else None
-        nested = _is_path(inner) or isinstance(inner, (list, tuple)) or getattr(inner, "ndim", 3) == 4
-        empty = isinstance(video, (list, tuple)) and not len(video)
-        flat.extend(video if nested or empty else [video])
-    return flat
 
 
 __all__ = ["XEmoGPTProcessor", "XEmoGPTVideoProcessor", "extract_audio"]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_processing_base import ImageProcessingMixin
+from transformers.processing_utils import ImagesKwargs
 
 from .inputs_xemogpt import resize_frames
 
@@ -31,6 +32,7 @@ class XEmoGPTVideoProcessor(ImageProcessingMixin):
 
     model_input_names = ["pixel_values_videos"]  # noqa: RUF012
     _auto_class = "AutoImageProcessor"
+    valid_kwargs = ImagesKwargs  # what of the arguments of `AutoProcessor.from_pretrained` comes here
 
     def __init__(
         self,
@@ -42,6 +44,13 @@ class XEmoGPTVideoProcessor(ImageProcessingMixin):
         backend: str = "torch",
         **kwargs: Any,
     ):
+        if unknown := sorted(kwargs.keys() & ImagesKwargs.__annotations__):
+            raise ValueError(
+                f"the frame processor has no setting {', '.join(unknown)}; it has size, crop_size, resample, "
+                "image_mean, image_std and backend"
+            )
+        if not isinstance(size, int):
+            raise ValueError(f"size must be a number of pixels, the shortest edge after the resize, not {size!r}")
         super().__init__(**kwargs)
         if backend not in ("torch", "pil"):
             raise ValueError(f"backend must be 'torch' or 'pil', not {backend!r}")
@@ -49,7 +58,7 @@ class XEmoGPTVideoProcessor(ImageProcessingMixin):
             raise ImportError("this model's frames are resized by Pillow: pip install pillow")
         if resample not in (2, 3):
             raise ValueError(f"resample must be 2 (bilinear) or 3 (bicubic), not {resample}")
-        self.size, self.crop_size, self.resample, self.backend = int(size), crop_size, int(resample), backend
+        self.size, self.crop_size, self.resample, self.backend = size, crop_size, int(resample), backend
         self.image_mean, self.image_std = list(image_mean), list(image_std)
 
     @classmethod

@@ -30,6 +30,7 @@ def _register_evaluate(command: Command) -> None:
     add("--fold", type=int, metavar="K", help="of a benchmark that has folds")
     add("--allow-missing", action="store_true", help="score what is there; in robust EmoCue-360 a missing clip is 0")
     add("--model", required=True, metavar="ID|DIR|NAME", help="folder, Hub id, or name at the endpoint")
+    add("--revision", metavar="NAME", help="of a Hub id: a branch, tag or commit (default: main)")
     add("--adapter", metavar="ID|DIR", help="a PEFT adapter on top of an XEmoGPT")
     add("--endpoint", metavar="URL", help="ask an OpenAI-compatible server, with the key in OPENAI_API_KEY")
     add("--predictions", metavar="FILE", help="score these answers of the model; nothing is loaded or asked")
@@ -92,6 +93,7 @@ def _register_probe(command: Command) -> None:
     add("--root", required=True, metavar="DIR", help="where the data set was unpacked")
     add("--fold", type=int, metavar="K", help="of a benchmark that has folds")
     add("--model", required=True, metavar="ID|DIR", help="a cue encoder, or a model in the manner of CLIP or CLAP")
+    add("--revision", metavar="NAME", help="of a Hub id: a branch, tag or commit (default: main)")
     add("--modality", choices=MODALITIES, help="default: what the model has")
     add("--without-bridge", action="store_true", help="of a cue encoder: its tower and head alone")
     add("--prompts", metavar="FILE.yaml", help="label: [prompts]; default: a few of our own for each label")
@@ -124,7 +126,16 @@ def run_evaluate(args: argparse.Namespace) -> int:
             raise ValueError(f"{path}: --modalities must say what the model was given: visual, audio or both")
     else:
         items = present(benchmark, items, args.allow_missing)
-        more = ("adapter", "modalities", "frames", "max_audio_seconds", "device", "dtype", "trust_remote_code")
+        more = (
+            "adapter",
+            "modalities",
+            "frames",
+            "max_audio_seconds",
+            "device",
+            "dtype",
+            "trust_remote_code",
+            "revision",
+        )
         answerer = load_answerer(args.model, endpoint=args.endpoint, **{key: getattr(args, key) for key in more})
         path, modalities = out.with_name(f"{name}.predictions.jsonl"), sorted(answerer.modalities)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -238,7 +249,8 @@ def run_probe(args: argparse.Namespace) -> int:
     benchmark = load_benchmark(args.benchmark)
     items = present(benchmark, benchmark.read(args.root, args.fold), args.allow_missing)
     bridge = not args.without_bridge
-    encoder = load_encoder(args.model, args.modality, args.frames, args.device, args.trust_remote_code, bridge)
+    where = (args.device, args.trust_remote_code, bridge, args.revision)
+    encoder = load_encoder(args.model, args.modality, args.frames, *where)
     prompts = read_prompts(args.prompts, benchmark, encoder.modality)
     result = probe(encoder, items, prompts, batch_size=args.batch_size)
     part = "" if bridge else "-without-bridge"
@@ -248,6 +260,7 @@ def run_probe(args: argparse.Namespace) -> int:
         "benchmark": benchmark.name,
         "task_version": benchmark.version,
         "fold": args.fold,
+        "revision": args.revision,
         "command": shown_command(["xemogpt", *sys.argv[1:]]),
         "modalities": [encoder.modality],
         "prompts": prompts,

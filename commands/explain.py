@@ -14,6 +14,8 @@ from xemogpt.prompts_xemogpt import LANGUAGES, TASKS
 if TYPE_CHECKING:
     from xemogpt.inference.explainer import Explainer
 
+MODEL_ARGUMENTS = ("model", "adapter", "device", "dtype", "trust_remote_code", "revision")
+
 
 def register(command: Command) -> None:
     """Add `explain`."""
@@ -58,6 +60,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say which model, and where it runs."""
     add = parser.add_argument_group("model").add_argument
     add("--model", metavar="ID|DIR", help="folder or Hub id (default: the embedded small model)")
+    add("--revision", metavar="NAME", help="of a Hub id: a branch, tag or commit (default: main)")
     add("--adapter", metavar="DIR", help="a PEFT adapter on top of it")
     add("--device", help="cuda, cpu, mps, ... (default: cuda if there is one, else cpu)")
     add("--dtype", help="int8 on the CPU; default: bfloat16 on cuda, elsewhere what the checkpoint holds")
@@ -78,15 +81,15 @@ def run_explain(args: argparse.Namespace) -> int:
     _check_explain(args, single)
     given = {name: getattr(args, name) for name in ("audio", "subtitle") if getattr(args, name) is not None}
     clips = [replace(clip, **given) for clip in clips]  # of a manifest's row only what the command line names
-    model = {name: getattr(args, name) for name in ("model", "adapter", "device", "dtype", "trust_remote_code")}
+    model = {name: getattr(args, name) for name in MODEL_ARGUMENTS}
     if args.out is not None:
         from xemogpt.inference.batch import explain_files
 
         more = {"batch_size": args.batch_size, "retry_rejects": args.retry_rejects}
         summary = explain_files(clips, args.out, question=question, decoding=decoding, **model, **more)
         say(f"{summary} -> {args.out}")
-        if summary.caution:
-            say(f"note: {summary.caution}")
+        if summary.note:
+            say(f"note: {summary.note}")
         return 1 if summary.rejected else 0
 
     if single:

@@ -6,7 +6,7 @@ import os
 import socket
 
 from xemogpt.commands import Command, say
-from xemogpt.commands.explain import add_model
+from xemogpt.commands.explain import MODEL_ARGUMENTS, add_model
 
 
 def register(command: Command) -> None:
@@ -39,7 +39,7 @@ def run_serve(args: argparse.Namespace) -> int:
     except (OSError, OverflowError) as error:
         raise OSError(f"{args.host}:{args.port}: cannot be served at ({error}); choose another --port") from None
     with listening:
-        explainer = load_explainer(args.model, args.adapter, args.device, args.dtype, args.trust_remote_code)
+        explainer = load_explainer(**{name: getattr(args, name) for name in MODEL_ARGUMENTS})
         name = shown_name(os.path.expanduser(explainer.name))
         app = make_app(explainer, name, args.max_new_tokens, args.batch_size)
         host, port = listening.getsockname()[:2]

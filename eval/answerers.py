@@ -58,6 +58,7 @@ def load_answerer(
     device: str | None = None,
     dtype: str | None = None,
     trust_remote_code: bool | None = None,
+    revision: str | None = None,
 ) -> Answerer:
     """The model of that name: at an endpoint, or from a folder or the Hub.
 
@@ -65,6 +66,7 @@ def load_answerer(
         adapter: a PEFT adapter on top of an XEmoGPT.
         modalities: what the model is given, of visual and audio; by default all it takes (both, at an endpoint).
         frames: of a clip, for any model but XEmoGPT, which knows its own number.
+        revision: of a Hub id, a branch, tag or commit.
 
     Raises:
         ValueError: modalities that the model does not take, or an adapter on something that is no XEmoGPT.
@@ -75,6 +77,8 @@ def load_answerer(
     if endpoint is not None:
         if adapter is not None:
             raise ValueError("an adapter goes onto an XEmoGPT; at an endpoint it is the server's to load")
+        if revision is not None:
+            raise ValueError("a revision is of a Hub id; at an endpoint the server has chosen it")
         return Endpoint(model, endpoint, modalities or MODALITIES, frames, max_audio_seconds)
     from transformers import AutoConfig
 
@@ -86,12 +90,17 @@ def load_answerer(
         kind, _ = "xemogpt", tiny_path()
     else:
         trust = bool(trust_remote_code) if trust_remote_code is not None else Path(model).is_dir()
-        kind = AutoConfig.from_pretrained(model, trust_remote_code=trust).model_type
+        kind = AutoConfig.from_pretrained(model, **_hub(trust, revision)).model_type
     if kind == "xemogpt":
-        return XEmoGPT(model, adapter, modalities or MODALITIES, device, dtype, trust_remote_code)
+        return XEmoGPT(model, adapter, modalities or MODALITIES, device, dtype, trust_remote_code, revision)
     if adapter is not None:
         raise ValueError(f"{model}: is a {kind}; an adapter goes onto an XEmoGPT, others must be merged first")
-    return ChatModel(model, modalities, frames, max_audio_seconds, device, dtype, bool(trust_remote_code))
+    return ChatModel(model, modalities, frames, max_audio_seconds, device, dtype, bool(trust_remote_code), revision)
+
+
+def _hub(trust: bool, revision: str | None) -> dict[str, Any]:
+    """Arguments of `from_pretrained`; a revision only where one is asked for."""
+    return {"trust_remote_code": trust} | ({} if revision is None else {"revision": revision})
 
 
 def shown_name(model: str) -> str:
@@ -111,16 +120,19 @@ class XEmoGPT:
         device: str | None,
         dtype: str | None,
         trust: bool | None,
+        revision: str | None = None,
     ):
         from xemogpt.inference.explainer import Explainer
 
         self.name, self.modalities = shown_name(model), frozenset(modalities)
         given = None if model == "xemogpt-tiny" else model
-        self.explainer = Explainer(given, adapter=adapter, device=device, dtype=dtype, trust_remote_code=trust)
+        more: dict[str, Any] = {"adapter": adapter, "device": device, "dtype": dtype, "revision": revision}
+        self.explainer = Explainer(given, trust_remote_code=trust, **more)
 
     def settings(self) -> dict[str, Any]:
         adapter, names = self.explainer.adapter, ("dtype", "untrained_parts")
         about = {"kind": "xemogpt", "adapter": None if adapter is None else shown_name(adapter)}
+        about |= {} if self.explainer.revision is None else {"revision": self.explainer.revision}
         return about | {name: getattr(self.explainer, name) for name in names}
 
     def answers(
@@ -166,13 +178,15 @@ class ChatModel:
         device: str | None,
         dtype: str | None,
         trust: bool,
+        revision: str | None = None,
     ):
         import torch
         from transformers import AutoConfig, AutoModelForImageTextToText, AutoModelForMultimodalLM, AutoProcessor
 
         self.name, self.frames, self.max_audio_seconds = shown_name(model), frames, max_audio_seconds
+        self.revision, hub = revision, _hub(trust, revision)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.processor = AutoProcessor.from_pretrained(model, trust_remote_code=trust)
+        self.processor = AutoProcessor.from_pretrained(model, **hub)
         takes = {
             "visual": _part(self.processor, "video_processor") or _part(self.processor, "image_processor"),
             "audio": _part(self.processor, "feature_extractor"),
@@ -186,10 +200,10 @@ class ChatModel:
             raise ValueError(f"{model}: its processor has no chat template, so it cannot be asked as a chat model")
         self.modalities = frozenset(modalities or able)
         self.as_video = _part(self.processor, "video_processor") is not None
-        config = AutoConfig.from_pretrained(model, trust_remote_code=trust)
+        config = AutoConfig.from_pretrained(model, **hub)
         if getattr(config, "enable_audio_output", False):
             config.enable_audio_output = False  # what speaks in Qwen's Omni models is not asked
-        load = {"config": config, "dtype": dtype or "auto", "trust_remote_code": trust}
+        load = {"config": config, "dtype": dtype or "auto"} | hub
         try:
             self.model = AutoModelForMultimodalLM.from_pretrained(model, **load)
         except ValueError:  # a kind that only the older list has
@@ -203,6 +217,7 @@ class ChatModel:
     def settings(self) -> dict[str, Any]:
         return {
             "kind": self.model.config.model_type,
+            **({} if self.revision is None else {"revision": self.revision}),
             "frames": self.frames if "visual" in self.modalities else None,
             "frames_as": ("video" if self.as_video else "images") if "visual" in self.modalities else None,
             "max_audio_seconds": self.max_audio_seconds if "audio" in self.modalities else None,

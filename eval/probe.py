@@ -78,6 +78,7 @@ def load_encoder(
     device: str | None = None,
     trust: bool | None = None,
     bridge: bool = True,
+    revision: str | None = None,
 ) -> Encoder:
     """A cue encoder, or any model of transformers with text features and image or audio features.
 
@@ -89,8 +90,8 @@ def load_encoder(
     from transformers import AutoModel, AutoProcessor
 
     allowed = Path(model).is_dir() if trust is None else trust
-    loaded = AutoModel.from_pretrained(model, trust_remote_code=allowed)
-    processor = AutoProcessor.from_pretrained(model, trust_remote_code=allowed)
+    hub: dict[str, Any] = {"trust_remote_code": allowed} | ({} if revision is None else {"revision": revision})
+    loaded, processor = AutoModel.from_pretrained(model, **hub), AutoProcessor.from_pretrained(model, **hub)
     return ZeroShot(shown_name(model), loaded, processor, modality, frames, device, bridge)
 
 

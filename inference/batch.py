@@ -26,14 +26,14 @@ from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejec
 class Summary:
     """What a run over many clips came to.
 
-    explained: in this run. rejected: in this run and before. skipped: they had their answer before. caution: as in
+    explained: in this run. rejected: in this run and before. skipped: they had their answer before. note: as in
         `Explanation`.
     """
 
     explained: int
     rejected: int
     skipped: int
-    caution: str | None = None
+    note: str | None = None
 
     def __str__(self) -> str:
         return f"{self.explained} explained, {self.rejected} rejected, {self.skipped} done before"
@@ -48,6 +48,7 @@ def explain_files(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     trust_remote_code: bool | None = None,
+    revision: str | None = None,
     question: Question | None = None,
     decoding: Decoding | None = None,
     batch_size: int = 8,
@@ -80,6 +81,7 @@ def explain_files(
     settings = {
         "model": model_name(model),
         "adapter": None if adapter is None else os.fspath(adapter),
+        "revision": revision,
         "prompt_id": question.prompt_id,
         "instruction": question.instruction,
         "generation": decoding.settings(),
@@ -104,9 +106,9 @@ def explain_files(
             )
             refused -= retried
         left = [clip for clip in todo if clip.name not in done | refused]
-        counts, caution = Counter[type](), None
+        counts, note = Counter[type](), None
         if left:
-            explainer = load_explainer(model, adapter, device, dtype, trust_remote_code)
+            explainer = load_explainer(model, adapter, device, dtype, trust_remote_code, revision)
             bar = tqdm(total=len(todo), initial=len(todo) - len(left), unit="clip", disable=None if progress else True)
             with bar:
                 for outcome in explainer.explain_each(left, question, decoding, batch_size):
@@ -114,11 +116,11 @@ def explain_files(
                         rejects.append(outcome.to_dict() | asked | {"bytes": file_sizes(outcome.clip)})
                     else:
                         results.append(outcome.to_dict())
-                        caution = outcome.caution
+                        note = outcome.note
                     counts[type(outcome)] += 1
                     bar.update()
     rejected, skipped = counts[Rejection] + len(refused), len(todo) - len(left) - len(refused)
-    return Summary(counts[Explanation], rejected, skipped, caution)
+    return Summary(counts[Explanation], rejected, skipped, note)
 
 
 def file_sizes(clip: Clip) -> list[int | None]:

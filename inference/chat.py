@@ -91,11 +91,9 @@ def read_request(body: Any, most_tokens: int) -> Request:
     return Request(clip, question, _decoding(body, most_tokens), as_cues, tuple(dict.fromkeys(unused)))
 
 
-def completion(
-    request: Request, answer: Answer, model: str, prompt_tokens: int, caution: str | None
-) -> dict[str, Any]:
+def completion(request: Request, answer: Answer, model: str, prompt_tokens: int, note: str | None) -> dict[str, Any]:
     """The answer as a chat completion. What OpenAI's form has no place for stands below `xemogpt`: which prompt was
-    asked, the whole paragraph, what of the request was not used, and the caution of a model with untrained parts."""
+    asked, the whole paragraph, what of the request was not used, and the note of `note_of`."""
     text = json.dumps({"cues": cues_of(answer, request.question.task)}) if request.as_cues else answer.text
     asked = {"task": request.question.task, "prompt_id": request.question.prompt_id, "paragraph": answer.text}
     return {
@@ -115,7 +113,7 @@ def completion(
             "completion_tokens": answer.tokens,
             "total_tokens": prompt_tokens + answer.tokens,
         },
-        "xemogpt": asked | {"unused": list(request.unused), "caution": caution},
+        "xemogpt": asked | {"unused": list(request.unused), "note": note},
     }
 
 

@@ -31,6 +31,8 @@ def explain(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     trust_remote_code: bool | None = None,
+    revision: str | None = None,
+    model_kwargs: dict[str, Any] | None = None,
     max_new_tokens: int = 512,
     num_beams: int = 1,
     do_sample: bool = False,
@@ -50,7 +52,8 @@ def explain(
         subtitle: text, or an .srt or .vtt file. With a list of clips, `audio` and `subtitle` are lists too, or absent.
         task: `reason`, `visual`, `audio` or `recognise`; `language`: `en` or `zh`.
         instruction: asked in place of the task's own prompt.
-        model, adapter, device, dtype, trust_remote_code: see `Explainer`. A model given by name is loaded once.
+        model, adapter, device, dtype, trust_remote_code, revision, model_kwargs: see `Explainer`. A model given by
+            name is loaded once.
         do_sample: with `temperature` and `top_p`, repeatable under a `seed`; otherwise the answer is deterministic.
         streamer: a transformers streamer, for one clip.
 
@@ -74,9 +77,10 @@ def explain(
     if isinstance(model, Explainer):
         explainer = model
     elif isinstance(model, tuple):
-        explainer = Explainer(model, adapter=adapter, device=device, dtype=dtype)
+        more: dict[str, Any] = {"revision": revision, "model_kwargs": model_kwargs}
+        explainer = Explainer(model, adapter=adapter, device=device, dtype=dtype, **more)
     else:
-        explainer = load_explainer(model, adapter, device, dtype, trust_remote_code)
+        explainer = load_explainer(model, adapter, device, dtype, trust_remote_code, revision, model_kwargs)
     answers = []
     for start in range(0, len(clips), max(1, batch_size)):
         answers += explainer.explain(clips[start : start + max(1, batch_size)], question, decoding, streamer)
@@ -89,15 +93,46 @@ def load_explainer(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     trust_remote_code: bool | None = None,
+    revision: str | None = None,
+    model_kwargs: dict[str, Any] | None = None,
 ) -> Explainer:
     """An `Explainer`, loaded once per process for the same arguments; the two used last are kept."""
     names = (None if name is None else os.fspath(name) for name in (model, adapter))
-    return _load_explainer(*names, device, dtype, trust_remote_code)
+    return _load_explainer(*names, device, dtype, trust_remote_code, revision, _Options(model_kwargs))
+
+
+class _Options:
+    """Arguments by name that a cache can look up; equal where all are."""
+
+    def __init__(self, named: dict[str, Any] | None):
+        self.named = dict(named or {})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Options) and self.named == other.named
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.named))
 
 
 @lru_cache(maxsize=2)
-def _load_explainer(model: str | None, adapter: str | None, device: Any, dtype: Any, trust: bool | None) -> Explainer:
-    return Explainer(model, adapter=adapter, device=device, dtype=dtype, trust_remote_code=trust)
+def _load_explainer(
+    model: str | None,
+    adapter: str | None,
+    device: Any,
+    dtype: Any,
+    trust: bool | None,
+    revision: str | None,
+    options: _Options,
+) -> Explainer:
+    return Explainer(
+        model,
+        adapter=adapter,
+        device=device,
+        dtype=dtype,
+        trust_remote_code=trust,
+        revision=revision,
+        model_kwargs=options.named,
+    )
 
 
 def _per_clip(value: Any, count: int, many: bool, name: str) -> list[Any]:

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from transformers import AutoModelForMultimodalLM, AutoProcessor, BatchFeature, PreTrainedConfig, StaticCache
 
@@ -22,10 +23,13 @@ from xemogpt.data.media import decode_media
 from xemogpt.hub.compose import torch_dtype
 from xemogpt.inference.clips import Clip
 from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejection, shown
+from xemogpt.media_xemogpt import probe
 
 TINY = "xemogpt-tiny"
 TOKEN_KEYS = ("input_ids", "attention_mask", "mm_token_type_ids")  # padded on the left, all else on the right
 DECODING_THREADS = 2
+HUB_ARGUMENTS = ("cache_dir", "local_files_only", "token")  # of loading, that the processor needs as well
+PLACING = {"device_map", "quantization_config"}  # with these transformers says where the weights are
 OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError)  # a clip may be too long for the machine
 DeviceLost = getattr(torch, "AcceleratorError", ())  # torch 2.8; nothing is caught where it is absent
 
@@ -49,10 +53,14 @@ class Explainer:
         dtype: e.g. "bfloat16"; default: bfloat16 on cuda, elsewhere what the checkpoint holds. "int8" holds the LLM's
             weights as int8 and all else in bfloat16, on the CPU (see `xemogpt.inference.int8`).
         trust_remote_code: run the code that a model brings along; default: yes for a folder, no for a Hub id.
+        revision: of a Hub id, a branch, tag or commit.
+        model_kwargs: further arguments of the model's `from_pretrained`: `device_map`, `quantization_config`,
+            `attn_implementation`, `token`, ... With one of the first two, transformers places the model.
 
     Raises:
         FileNotFoundError: no such model folder.
-        ValueError: a Hub id without `trust_remote_code`, an unknown device or dtype, not an XEmoGPT model.
+        ValueError: a Hub id without `trust_remote_code`, an unknown device or dtype, not an XEmoGPT model, or
+            arguments that contradict each other.
         OSError: the model cannot be fetched or read.
     """
 
@@ -64,8 +72,10 @@ class Explainer:
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         trust_remote_code: bool | None = None,
+        revision: str | None = None,
+        model_kwargs: dict[str, Any] | None = None,
     ):
-        self.name = model_name(model)
+        self.name, self.revision = model_name(model), revision
         self.adapter = None if adapter is None else os.fspath(adapter)
         device, int8 = _device(device), dtype == "int8"
         if int8:
@@ -77,14 +87,26 @@ class Explainer:
         elif isinstance(dtype, str):
             dtype = torch_dtype(dtype)
         if isinstance(model, tuple):
+            if revision is not None or model_kwargs:
+                raise ValueError(
+                    "revision and model_kwargs say how to load; give them with a name, not with a model that "
+                    "is loaded already"
+                )
             self.model, self.processor = model
-            self.model.to(device=device if device is not None else self.model.device, dtype=dtype)
+            asked = {"device": device, "dtype": dtype}
+            if given := {name: value for name, value in asked.items() if value is not None}:
+                self.model.to(**given)  # never unasked: what is quantised, or on several devices, cannot be moved
         else:
             source, trust = _source(model, trust_remote_code)
+            if revision is not None and Path(source).is_dir():
+                raise ValueError(f"{self.name}: is a folder, which has no revisions; leave revision out")
+            options = _options(model_kwargs or {}, device, int8)
             device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
             if dtype is None:
                 dtype = torch.bfloat16 if device.type == "cuda" else "auto"
-            kind = PreTrainedConfig.get_config_dict(source)[0].get("model_type")
+            hub = {name: options[name] for name in HUB_ARGUMENTS if name in options}
+            hub |= {} if revision is None else {"revision": revision}
+            kind = PreTrainedConfig.get_config_dict(source, **hub)[0].get("model_type")
             if kind != "xemogpt":  # said before any code of the folder is run
                 raise ValueError(f"{self.name}: holds a model of type {kind!r}, not an XEmoGPT")
             if Path(source).is_dir() and not any(Path(source).glob("*.safetensors")):
@@ -92,11 +114,13 @@ class Explainer:
                     f"{self.name}: a configuration without weights; make a model (xemogpt convert-release, xemogpt "
                     "compose), or leave the model out to use the small embedded one"
                 )
-            self.processor = AutoProcessor.from_pretrained(source, trust_remote_code=trust)
-            self.model = AutoModelForMultimodalLM.from_pretrained(source, dtype=dtype, trust_remote_code=trust)
-            self.model.to(device)
+            self.processor = AutoProcessor.from_pretrained(source, trust_remote_code=trust, **hub)
+            options |= hub | {"dtype": dtype, "trust_remote_code": trust}
+            self.model = AutoModelForMultimodalLM.from_pretrained(source, **options)
+            if not PLACING & options.keys():
+                self.model.to(device)
         self.untrained_parts = list(self.model.config.untrained_parts)
-        self.trained_on: str | None = getattr(self.model.config, "caution", None)  # older code does not know it
+        self.caution: str | None = getattr(self.model.config, "caution", None)  # older code does not know it
         if self.adapter is not None:
             self._load_adapter(self.adapter)
         elif not isinstance(model, tuple) and (Path(source) / "adapter" / "adapter_config.json").is_file():
@@ -123,7 +147,7 @@ class Explainer:
         configs = self.model.peft_config.values()
         trained = {name for config in configs for name in config.modules_to_save or ()}  # whole parts, not just LoRA
         self.untrained_parts = [part for part in self.untrained_parts if part.split(".")[0] not in trained]
-        self.trained_on = None  # it told of the model without the adapter
+        self.caution = None  # it told of the model without the adapter
 
     def explain(
         self,
@@ -229,13 +253,14 @@ class Explainer:
 
     def generate(self, inputs: Sequence[BatchFeature], decoding: Decoding, streamer: Any = None) -> list["Answer"]:
         """The answers to prepared clips, generated as one batch."""
-        batch = collate(inputs, self.processor.tokenizer.pad_token_id or 0).to(self.model.device)
+        device = _home(self.model)
+        batch = collate(inputs, self.processor.tokenizer.pad_token_id or 0).to(device)
         arguments = decoding.arguments()
-        if self.model.device.type == "cpu":  # a cache that grows is copied at every token
+        if device.type == "cpu":  # a cache that grows is copied at every token
             longest = batch["input_ids"].shape[1] + decoding.max_new_tokens
             config = self.model.config.get_text_config(decoder=True)
             arguments["past_key_values"] = StaticCache(config=config, max_cache_len=longest)
-        with torch.inference_mode(), _seeded(decoding.seed if decoding.do_sample else None, self.model.device):
+        with torch.inference_mode(), _seeded(decoding.seed if decoding.do_sample else None, device):
             ids = self.model.generate(**batch, **arguments, streamer=streamer)
         ids = ids[:, batch["input_ids"].shape[1] :]
         ends = torch.tensor(self.model.generation_config.eos_token_id or [], device=ids.device)
@@ -249,6 +274,7 @@ class Explainer:
     def _explanation(
         self, clip: Clip, answer: "Answer", question: Question, decoding: Decoding, seconds: float
     ) -> Explanation:
+        sound = sound_of(clip)
         return Explanation(
             video=shown(clip.video),
             text=answer.text,
@@ -267,7 +293,10 @@ class Explainer:
             seconds=round(seconds, 3),
             finished=answer.finished,
             dtype=self.dtype,
-            trained_on=self.trained_on,
+            caution=self.caution,
+            revision=self.revision,
+            sound_seconds=sound,
+            heard_seconds=None if sound is None else min(sound, self.processor.max_audio_seconds),
         )
 
 
@@ -315,6 +344,39 @@ def _ahead(pool: ThreadPoolExecutor, function: Any, clips: Iterable[Clip], quest
         if len(waiting) >= ahead:
             yield waiting.popleft()
     yield from waiting
+
+
+def sound_of(clip: Clip) -> float | None:
+    """Seconds of a clip's sound; None where it has none, or nothing says how long it is."""
+    clip = clip.located()
+    sound = clip.video if clip.audio is None else clip.audio
+    if isinstance(sound, (str, os.PathLike)):
+        with contextlib.suppress(OSError, ValueError):  # gone since it was read: the answer stays
+            seconds = None if os.fspath(sound).lower() == "none" else probe(sound).audio_duration
+            return None if seconds is None else round(seconds, 3)
+    elif clip.audio is not None and clip.audio is not False:
+        return round(max(np.shape(sound)) / clip.sampling_rate, 3)
+    return None
+
+
+def _home(model: Any) -> torch.device:
+    """Where inputs go: the device of the first weight that is on any, and does not wait on disk."""
+    return next((weight.device for weight in model.parameters() if not weight.is_meta), torch.device("cpu"))
+
+
+def _options(model_kwargs: dict[str, Any], device: torch.device | None, int8: bool) -> dict[str, Any]:
+    """Arguments of `from_pretrained` that fit the others."""
+    options = dict(model_kwargs)
+    for name in ("dtype", "revision", "trust_remote_code"):
+        if name in options:
+            raise ValueError(f"{name} is an argument of its own: give it beside model_kwargs, not in it")
+    if int8 and PLACING & options.keys():
+        raise ValueError("int8 is this package's own way on the CPU, without device_map and quantization_config")
+    if device is not None and "device_map" in options:
+        raise ValueError("device and device_map both say where the model goes: give one of them")
+    if device is not None and "quantization_config" in options:
+        options["device_map"] = {"": device}
+    return options
 
 
 @contextlib.contextmanager

@@ -69,10 +69,10 @@ class Decoding:
         return self.arguments() | ({"seed": self.seed} if self.do_sample else {})
 
 
-def caution_of(model: str, untrained_parts: Sequence[str], trained_on: str | None) -> str | None:
-    """One line: the untrained parts, if generation uses any (the cue heads it does not), else `trained_on`."""
+def note_of(model: str, untrained_parts: Sequence[str], caution: str | None) -> str | None:
+    """One line: the untrained parts, if generation uses any (the cue heads it does not), else `caution`."""
     if all(part.startswith(("video_cue_head", "audio_cue_head")) for part in untrained_parts):
-        return trained_on
+        return caution
     return f"{model} has untrained parts, so this is no evidence: {', '.join(untrained_parts)}"
 
 
@@ -81,7 +81,8 @@ class Explanation:
     """One answer: `text` is the paragraph, `cues` the same sorted by modality, `seconds` the time it took.
 
     finished: the model ended it; False where it ran into `max_new_tokens`. dtype: of the weights. version: of xemogpt.
-    trained_on: what must be known of the training, `caution` in the model's configuration.
+    caution: what must be known of the training, as the model's configuration says. revision: of a Hub model, as asked.
+    sound_seconds, heard_seconds: of the clip's sound, and how much of it the model was given; None without sound.
     """
 
     video: str | None
@@ -102,22 +103,25 @@ class Explanation:
     finished: bool = True
     dtype: str | None = None
     version: str = __version__
-    trained_on: str | None = None
+    caution: str | None = None
+    revision: str | None = None
+    sound_seconds: float | None = None
+    heard_seconds: float | None = None
 
     @property
-    def caution(self) -> str | None:
-        """As `caution_of` the model that answered."""
-        return caution_of(self.model, self.untrained_parts, self.trained_on)
+    def note(self) -> str | None:
+        """As `note_of` the model that answered."""
+        return note_of(self.model, self.untrained_parts, self.caution)
 
     @property
     def evidence(self) -> str:
-        """The cues grouped by modality, and the caution, for people."""
+        """The cues grouped by modality, and the note, for people."""
         groups = [
             "\n".join([f"{kind} cues", *(f"  - {cue}" for cue in self.cues[kind])])
             for kind in CUE_KINDS
             if self.cues[kind]
         ]
-        return "\n\n".join([*groups, *([f"note: {self.caution}"] if self.caution else [])])
+        return "\n\n".join([*groups, *([f"note: {self.note}"] if self.note else [])])
 
     def to_dict(self) -> dict[str, Any]:
         """A row of results, ready for JSON."""

@@ -20,7 +20,7 @@ from xemogpt.data.jsonl import one_line
 from xemogpt.inference.chat import completion, read_request
 from xemogpt.inference.clips import Clip
 from xemogpt.inference.explainer import Answer, DeviceLost, Explainer
-from xemogpt.inference.explanation import Decoding, caution_of
+from xemogpt.inference.explanation import Decoding, note_of
 
 try:
     from starlette.applications import Starlette
@@ -99,7 +99,7 @@ def make_app(explainer: Explainer, name: str, most_tokens: int = 1024, batch_siz
         batch_size: most requests that are generated at once.
     """
     batcher, busy = Batcher(explainer, batch_size), asyncio.Semaphore(MOST_WAITING)
-    caution = caution_of(name, explainer.untrained_parts, explainer.trained_on)
+    note = note_of(name, explainer.untrained_parts, explainer.caution)
 
     async def models(_: HttpRequest) -> JSONResponse:
         if batcher.lost:
@@ -134,7 +134,7 @@ def make_app(explainer: Explainer, name: str, most_tokens: int = 1024, batch_siz
             answer = await asyncio.wrap_future(batcher.submit(inputs, request.decoding))
         except ValueError as error:  # of the model: the request has been found good
             raise RuntimeError(one_line(error)) from error
-        return JSONResponse(completion(request, answer, name, inputs["input_ids"].shape[1], caution))
+        return JSONResponse(completion(request, answer, name, inputs["input_ids"].shape[1], note))
 
     return Starlette(
         routes=[

@@ -49,9 +49,9 @@ def main() -> int:
             print(textwrap.fill(f"{name}: {text}", 100, subsequent_indent="    "), end="\n\n")
         print("Its cues, against those that were rendered:")
         print("\n".join(compare(read_cues(outcome.text), known["cues"])), end="\n\n", flush=True)
-        caution = outcome.caution
-    if caution:
-        print(f"note: {caution}")
+        note = outcome.note
+    if note:
+        print(f"note: {note}")
     return 0
 
 

@@ -60,8 +60,8 @@ def test_answer_says_what_it_is(model: Path, clips: list[Path]) -> None:
     assert sorted(filter(str.isalnum, said)) == sorted(filter(str.isalnum, answer.text))
     assert "video_bridge" in answer.untrained_parts
     assert str(answer).startswith(answer.text)
-    assert str(answer).endswith(f"note: {answer.caution}")
-    assert "\n" not in (answer.caution or "")
+    assert str(answer).endswith(f"note: {answer.note}")
+    assert "\n" not in (answer.note or "")
 
 
 def test_answer_says_whether_it_was_ended_and_by_what_it_was_computed(hubert: Path, clips: list[Path]) -> None:
@@ -94,20 +94,23 @@ def test_printed_answer_groups_cues_by_modality() -> None:
     )
 
 
-@pytest.mark.parametrize(("parts", "cautious"), [([], False), (["video_cue_head.mask_token"], False), (["lm"], True)])
-def test_caution_counts_only_what_generates(parts: list[str], cautious: bool) -> None:
+@pytest.mark.parametrize(("parts", "noted"), [([], False), (["video_cue_head.mask_token"], False), (["lm"], True)])
+def test_the_note_counts_only_what_generates(parts: list[str], noted: bool) -> None:
     answer = Explanation("a.mp4", "", {}, "reason", "en", "reason-en-1", "m", untrained_parts=parts)
-    assert (answer.caution is not None) == cautious
-    told = dataclasses.replace(answer, trained_on="trained on rendered heads alone").caution
-    assert told == (answer.caution or "trained on rendered heads alone")
+    assert (answer.note is not None) == noted
+    told = dataclasses.replace(answer, caution="trained on rendered heads alone")
+    assert told.note == (answer.note or "trained on rendered heads alone")
+    assert told.to_dict()["caution"] == "trained on rendered heads alone"
 
 
 def test_caution_of_the_configuration_is_told(loaded: tuple[Any, Any], clips: list[Path]) -> None:
     model, processor = loaded
     model.config.caution, before = "seen nothing", model.config.untrained_parts
     try:
+        answer = explain(clips[0], model=(model, processor), **SHORT)
+        assert answer.caution == "seen nothing" != answer.note
         model.config.untrained_parts = []
-        assert explain(clips[0], model=(model, processor), **SHORT).caution == "seen nothing"
+        assert explain(clips[0], model=(model, processor), **SHORT).note == "seen nothing"
     finally:
         model.config.caution, model.config.untrained_parts = None, before
 

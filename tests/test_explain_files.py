@@ -132,8 +132,8 @@ def test_mixed_folder(model: Path, tmp_path: Path) -> None:
     good, bad = good_clips(tmp_path / "in"), bad_clips(tmp_path / "in")
     out = tmp_path / "out.jsonl"
     summary = explain_files(tmp_path / "in", out, model=model, decoding=SHORT, batch_size=3)
-    assert summary == Summary(5, 3, 0, summary.caution)
-    assert "untrained" in (summary.caution or "")
+    assert summary == Summary(5, 3, 0, summary.note)
+    assert "untrained" in (summary.note or "")
     assert videos(out) == [str(path) for path in good]
     assert videos(tmp_path / "rejects.jsonl") == [str(path) for path in bad]
     for row, path in zip(rows(out), good, strict=True):

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_model import audio_config, text_config, vision_config
-from transformers import PreTrainedModel, set_seed
+from tiny_inputs import clips, tensors
+from tiny_model import audio_config, make_tiny_model, text_config, vision_config
+from transformers import AutoProcessor, PreTrainedModel, set_seed
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput
 
@@ -210,6 +211,27 @@ def test_parts_can_wait_on_disk(case: Case, tmp_path: Path) -> None:
     assert parked.model.audio_bridge.layers[0].final_layer_norm.weight.is_meta
     with torch.no_grad():
         assert torch.equal(parked(**case.inputs()).logits, model(**case.inputs()).logits)
+
+
+def test_five_clips_are_answered_by_parts_on_disk(tmp_path: Path) -> None:
+    """A wrapped part copies what it is given, by its keys: the voices' lengths must not come back."""
+    folder = make_tiny_model(tmp_path / "model")
+    processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+    inputs, settings = tensors(processor, clips(processor)), {"max_new_tokens": 6, "min_new_tokens": 6}
+    model = XEmoGPTForConditionalGeneration.from_pretrained(folder)
+    parts = [f"model.{name}" for name, _ in model.model.named_children() if name != "language_model"] + ["lm_head"]
+    inside = [f"model.language_model.{name}" for name, _ in model.model.language_model.named_children()]
+    inside.remove("model.language_model.layers")
+    where = dict.fromkeys([*parts, *inside], "cpu")
+    where |= {"model.language_model.layers.0": "cpu", "model.language_model.layers.1": "disk"}
+    parked = XEmoGPTForConditionalGeneration.from_pretrained(
+        folder, device_map=where, offload_folder=tmp_path / "disk"
+    )
+    assert parked.model.language_model.layers[1].mlp.up_proj.weight.is_meta
+    for search in ({}, {"num_beams": 3}):
+        assert torch.equal(
+            parked.generate(**inputs, **settings, **search), model.generate(**inputs, **settings, **search)
+        )
 
 
 # Outputs

@@ -385,16 +385,20 @@ def test_gradient_checkpointing_changes_nothing(hubert: Path) -> None:
         close(grad, results[1][1][name], 1e-4)
 
 
-def test_a_prompt_without_its_media_is_said(hubert: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("medium", ["video", "audio"])
+def test_a_prompt_without_its_media_is_refused(hubert: Path, medium: str) -> None:
     model, processor = load(hubert), processor_of(hubert)
-    inputs = tensors(processor, processor.conversation(video=frames(), instruction="?"))
-    inputs.pop("pixel_values_videos")
-    with pytest.MonkeyPatch.context() as patch:
-        said: list[str] = []
-        module = __import__(type(model).__module__, fromlist=["logger"])
-        patch.setattr(module.logger, "warning_once", said.append)
+    media = {"video": frames()} if medium == "video" else {"audio": voice(0.5)}
+    inputs = tensors(processor, processor.conversation(**media, instruction="?"), answer=True)
+    for name in [name for name in inputs if name.startswith(("pixel", *SOUND))]:
+        inputs.pop(name)
+    message = rf"\d+ {medium} placeholders in input_ids, but 0 {medium} features"
+    with pytest.raises(ValueError, match=message):
         model(**inputs)
-    assert said == ["input_ids hold video placeholders, but no video was passed"]
+    inputs.pop("labels")
+    for settings in ({}, {"use_cache": False}, {"cache_implementation": "static"}, {"num_beams": 2}):
+        with pytest.raises(ValueError, match=message):
+            model.generate(**inputs, max_new_tokens=2, **settings)
 
 
 @pytest.mark.parametrize("kind", ["hubert", "whisper", "hubert-group"])

@@ -125,7 +125,7 @@ def test_the_models_own_prompt_is_asked_for_what_is_shown(
     assert answer.choices[0].message.content == expected.text
     assert answer.choices[0].finish_reason == ("stop" if expected.finished else "length")
     assert (answer.xemogpt["task"], answer.xemogpt["prompt_id"]) == (task, f"{task}-en-1")
-    assert answer.xemogpt["caution"].startswith("tiny has untrained parts")
+    assert answer.xemogpt["note"].startswith("tiny has untrained parts")
     assert [each.partition(":")[0] for each in answer.xemogpt["unused"]] == ["system message", "labels"]
     inputs = explainer.prepare(clip, Question(task))
     assert answer.usage.prompt_tokens == inputs["input_ids"].shape[1]
