@@ -197,7 +197,7 @@ def run_score(args: argparse.Namespace) -> int:
 
 def run_compare(args: argparse.Namespace) -> int:
     """`xemogpt compare`."""
-    from xemogpt.eval.compare import compare
+    from xemogpt.eval.compare import RESAMPLES, compare
     from xemogpt.eval.score import read_result
 
     a, b = read_result(args.a), read_result(args.b)
@@ -208,6 +208,7 @@ def run_compare(args: argparse.Namespace) -> int:
         interval = f"[{row.low:+.4f}, {row.high:+.4f}]"
         numbers = f"{row.n:6}{row.a:9.4f}{row.b:9.4f}{row.difference:+9.4f}"
         print(f"{row.metric:24}{numbers}   {interval:20}{row.p:.4f}{row.note and '   ' + row.note}")
+    say(f"intervals and p are Monte Carlo, of {RESAMPLES} resamples under --seed {args.seed}")
     if len(rows) > 1:
         say(f"{len(rows)} comparisons: one of them falls below p = .05 by chance more often than a single one would")
     return 0

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from xemogpt.eval.records import Record, shown
-from xemogpt.eval.score import Scores, Task
+from xemogpt.eval.score import DERANGEMENTS, Scores, Task
 
 DIMENSIONS = ("visual", "audio", "global")
-DERANGEMENTS, RESAMPLES = 20, 2000
+RESAMPLES = 2000
 
 
 def score_cues(said: Sequence[Record], truth: Sequence[Record], task: Task, found: Scores) -> None:
