@@ -16,7 +16,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...], float], ...] = (
         for letter, kind in (("P", "precision"), ("R", "recall"))
     ),
     ("Mean", ("emocue_360", "mean"), 100.0),
-    ("Robust", ("emocue_360_robust", "mean_f1"), 100.0),
+    ("Robust F1", ("emocue_360_robust", "mean_f1"), 100.0),
     ("BLEU-1", ("bleu_1",), 1.0),
     ("BLEU-4", ("bleu_4",), 1.0),
     ("CIDEr", ("cider",), 1.0),
