@@ -4,7 +4,8 @@
 .csv    a header, one clip a row: id (or name, names, video_name) and any of the fields of `Record`
 .jsonl  one object a line, with the same keys; what `xemogpt explain --out` writes is such a file, and so is a
         manifest of `xemogpt.data.sample`
-.json   {id: text}, {id: {"visual": [...], "audio": [...], "global": [...]}}, {id: row}, or a list of rows
+.json   {id: text}, {id: {"visual": [...], "audio": [...], "global": [...]}}, {id: row}, or a list of rows; {id: {}}
+        is cues of no dimension
 """
 
 import csv
@@ -234,7 +235,7 @@ def _json_rows(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
             row = {"text": value} if isinstance(value, str) or value is None else value
             if not isinstance(row, dict):
                 raise ValueError(f"{name!r}: is neither a text nor an object")
-            yield repr(name), {"id": name} | row
+            yield repr(name), {"id": name} | (row or {"cues": {}})
     else:
         raise ValueError("line 1: is neither an object nor a list")
 

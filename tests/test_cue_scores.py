@@ -12,7 +12,7 @@ from test_emocue_360 import Picky
 
 from xemogpt.cli import main
 from xemogpt.eval.compare import compare
-from xemogpt.eval.cue_scores import Remembering
+from xemogpt.eval.cue_scores import DIMENSIONS, Remembering
 from xemogpt.eval.emocue_360 import scoring
 from xemogpt.eval.emocue_360.rules import RulesExtractor
 from xemogpt.eval.records import Record, read_records
@@ -139,6 +139,30 @@ def test_failed_extractions_are_counted_and_named() -> None:
     fine = score(truth, truth, Task(("emocue_360",), cues={"encoder": Words(), "extractor": Picky()}))
     assert fine["scores"]["emocue_360"]["failed"] == 0
     assert fine["notes"] == []
+
+
+def test_an_empty_object_names_no_dimension_as_in_the_metric(tmp_path: Path) -> None:
+    """The authors' corner: without the global key, 0 there even where the reference has no global cue."""
+    truth = {
+        "a": {"visual": ["smile"], "auditory": ["pitch"], "emotional": []},
+        "b": {"visual": ["frown"], "auditory": ["sob"], "emotional": ["grief"]},
+    }
+    said = {"b": truth["b"], "a": {}}
+    for name, data in (("truth", truth), ("said", said)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(data), encoding="utf-8")
+    given, true = (read_records(tmp_path / f"{name}.json") for name in ("said", "truth"))
+    assert given["a"].cues == {}
+    assert given["a"].empty
+    ours = score(given, true, task())["scores"]["emocue_360"]
+    theirs = scoring.score(said, truth, encoder=Words())
+    assert ours["global"]["f1"] == theirs["global"]["f1"] == pytest.approx(0.5)
+    assert [ours[name]["n"] for name in DIMENSIONS] == [theirs[name]["n"] for name in DIMENSIONS] == [2, 2, 2]
+    assert ours["mean"] == pytest.approx(theirs["mean"])
+    back = scoring.score(truth, {"a": {}, "b": truth["b"]}, encoder=Words())  # and so for a reference
+    (tmp_path / "back.json").write_text(json.dumps({"a": {}, "b": truth["b"]}), encoding="utf-8")
+    assert score(true, read_records(tmp_path / "back.json"), task())["signatures"]["emocue_360"].startswith(
+        back["signature"].split("|derangements")[0]
+    )
 
 
 def test_each_result_has_its_own_cue_density(tmp_path: Path) -> None:
