@@ -18,7 +18,7 @@ from xemogpt.eval.emocue_360.rules import RulesExtractor
 from xemogpt.eval.records import Record, read_records
 from xemogpt.eval.report import write_page
 from xemogpt.eval.score import Task, read_result, score, write_result
-from xemogpt.eval.table import markdown
+from xemogpt.eval.table import markdown, score_lines
 
 
 class Words:
@@ -139,6 +139,22 @@ def test_failed_extractions_are_counted_and_named() -> None:
     fine = score(truth, truth, Task(("emocue_360",), cues={"encoder": Words(), "extractor": Picky()}))
     assert fine["scores"]["emocue_360"]["failed"] == 0
     assert fine["notes"] == []
+
+
+def test_terminal_and_tables_show_intervals_and_signatures() -> None:
+    result = score(SAID, TRUTH, task()) | {"model": "m|1", "benchmark": "t", "modalities": []}
+    lines = {line[:10].strip(): line for line in score_lines(result)}
+    low, high = result["scores"]["emocue_360"]["visual"]["interval"]["recall"]
+    assert lines["Vis R"].split() == f"Vis R 33.3 floor 0.0 95 % [{100 * low:.1f}, {100 * high:.1f}]".split()
+    low, high = result["scores"]["emocue_360_robust"]["interval"]["mean_f1"]
+    assert lines["Robust F1"].endswith(f"95 % [{100 * low:.1f}, {100 * high:.1f}]")
+    assert f"emocue_360: {result['signatures']['emocue_360']}" in score_lines(result)
+    other = score(SAID, TRUTH, task()) | {"model": "n", "benchmark": "t", "modalities": []}
+    shown = markdown([result, other])
+    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in shown.splitlines()[2:10]]
+    assert [row[0] for row in rows if row] == ["model", "-" * 5, "m\\|1", "95 %", "floor", "n", "95 %", "floor"]
+    assert rows[3][rows[0].index("Robust F1")] == f"{100 * low:.1f}-{100 * high:.1f}"
+    assert f"- emocue_360 (m|1, n): `{result['signatures']['emocue_360']}`" in shown.splitlines()
 
 
 def test_an_empty_object_names_no_dimension_as_in_the_metric(tmp_path: Path) -> None:
