@@ -31,6 +31,9 @@ def score_cues(said: Sequence[Record], truth: Sequence[Record], task: Task, foun
     if all(p is None for p, _ in kept):
         found.notes.append("emocue_360: no reference that has a prediction has cues or a text")
         return
+    if all(p is None or (p.cues is None and p.text is None) for p, _ in kept):
+        found.notes.append("emocue_360: needs texts or cues, and predictions have none")
+        return
     if len(kept) < len(pairs):
         found.notes.append(f"emocue_360: {len(pairs) - len(kept)} references have no cues and no text")
     names = [t.id for _, t in kept]

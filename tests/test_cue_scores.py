@@ -181,6 +181,42 @@ def test_an_empty_object_names_no_dimension_as_in_the_metric(tmp_path: Path) -> 
     )
 
 
+def test_a_column_that_is_not_known_is_named_and_not_scored_as_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    refs = tmp_path / "refs.jsonl"
+    refs.write_text(
+        '{"id": "a", "text": "In the video, she smiles."}\n{"id": "b", "text": "In the video, he nods."}\n'
+    )
+    said = tmp_path / "said.csv"
+    said.write_text("id,response,emotion\na,she smiles,joy\nb,,\n")
+    command = ["score", str(said), "--references", str(refs), "--metrics", "bleu"]
+    assert main([*command, "--prediction-columns", "text=response"]) == 0
+    out, err = capsys.readouterr()
+    assert "BLEU-1" in out
+    assert "empty predictions: 1: b" in err  # a cell that is there and empty says nothing
+    for more, what in (
+        ([], "nothing could be scored: bleu: needs texts, and predictions have none"),
+        (
+            ["--prediction-columns", "label=response", "--metrics", "emocue_360"],
+            "needs texts or cues, and predictions",
+        ),
+        (["--prediction-columns", "text=answer"], "said.csv, line 2: has no column 'answer'"),
+        (["--prediction-columns", "foo=text"], "--prediction-columns: no field foo; there are id, text, label"),
+        (["--prediction-columns", "text"], "--prediction-columns text: is not FIELD=COLUMN"),
+        (["--prediction-columns", "text=response", "text=emotion"], "text was given before, as response"),
+        (["--columns", "foo=text"], "--columns: no field foo; there are id, text, label"),
+    ):
+        assert main([*command, *more]) == 2
+        assert what in capsys.readouterr().err
+    said.write_text("id,response\na,she smiles\nb,\n")
+    assert main(command) == 2
+    assert "its keys are id, response; name the text's column by --prediction-columns" in capsys.readouterr().err
+    evaluate = ["evaluate", "--benchmark", "emer", "--root", str(tmp_path), "--model", "m"]
+    assert main([*evaluate, "--prediction-columns", "text=response"]) == 2
+    assert "--prediction-columns needs --predictions" in capsys.readouterr().err
+
+
 def test_each_result_has_its_own_cue_density(tmp_path: Path) -> None:
     """Also where one model has several: of two benchmarks, two files, two files of one name."""
     result = score(SAID, TRUTH, task())
