@@ -98,7 +98,7 @@ def run_agreement(args: argparse.Namespace) -> int:
 def _texts(path: str, column: str | None) -> dict[str, str]:
     from xemogpt.eval.records import read_records, shown
 
-    records = read_records(path, {"text": column} if column else None)
+    records = read_records(path, {"text": column} if column else None, option="--column")
     if silent := [name for name, record in records.items() if record.text is None]:
         raise ValueError(
             f"{path}: {len(silent)} of {len(records)} rows have no text: {shown(silent)}; --column names it"

@@ -34,6 +34,7 @@ def _register_evaluate(command: Command) -> None:
     add("--adapter", metavar="ID|DIR", help="a PEFT adapter on top of an XEmoGPT")
     add("--endpoint", metavar="URL", help="ask an OpenAI-compatible server, with the key in OPENAI_API_KEY")
     add("--predictions", metavar="FILE", help="score these answers of the model; nothing is loaded or asked")
+    _add_prediction_columns(parser)
     add("--modalities", nargs="+", choices=MODALITIES, help="what the model is given (default: all that it takes)")
     add("--frames", type=int, default=16, metavar="N", help="of a clip, for models that are no XEmoGPT (%(default)s)")
     add("--max-audio-seconds", type=float, default=30, metavar="S", help="likewise (%(default)s)")
@@ -53,6 +54,7 @@ def _register_score(command: Command) -> None:
     add("--references", required=True, metavar="FILE", help="the same, with what is true")
     add("--metrics", nargs="+", metavar="NAME", help="default: all that the files have what it takes for")
     add("--columns", nargs="+", default=[], metavar="FIELD=COLUMN", help="of the references, e.g. text=chinese")
+    _add_prediction_columns(parser)
     add("--language", choices=("en", "zh"), default="en", help="of the texts (default: %(default)s)")
     add("--modalities", nargs="+", choices=MODALITIES, help="that the model was given (default: both)")
     add("--model", metavar="NAME", help="as results and tables call it (default: the file's name)")
@@ -60,6 +62,16 @@ def _register_score(command: Command) -> None:
     add("--allow-missing", action="store_true", help="score the rest; in robust EmoCue-360 a missing prediction is 0")
     add("--out", metavar="FILE.json", help="write the result there")
     _add_metrics(parser)
+
+
+def _add_prediction_columns(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--prediction-columns",
+        nargs="+",
+        default=[],
+        metavar="FIELD=COLUMN",
+        help="of the predictions, e.g. text=response",
+    )
 
 
 def _add_metrics(parser: argparse.ArgumentParser) -> None:
@@ -113,6 +125,9 @@ def run_evaluate(args: argparse.Namespace) -> int:
     from xemogpt.eval.records import read_records
     from xemogpt.eval.score import Task, score, shown_command, write_result
 
+    columns = _columns("--prediction-columns", args.prediction_columns)
+    if columns and not args.predictions:
+        raise ValueError("--prediction-columns needs --predictions, the file that has them")
     benchmark = load_benchmark(args.benchmark)
     items = benchmark.read(args.root, args.fold)
     references = {item.reference.id: item.reference for item in items}
@@ -154,7 +169,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
         _grouping(args),
         _cues(args),
     )
-    result = score(read_records(path), references, task, allow_missing=allow)
+    predictions = read_records(path, columns, option="--prediction-columns")
+    result = score(predictions, references, task, allow_missing=allow)
     result["coverage"] |= {"expected": benchmark.count, "rejected": reasons}
     about = {
         "model": shown_name(args.model),
@@ -183,11 +199,13 @@ def run_score(args: argparse.Namespace) -> int:
     from xemogpt.eval.records import read_records
     from xemogpt.eval.score import Task, score, shown_command, write_result
 
-    for column in args.columns:
-        if "=" not in column:
-            raise ValueError(f"--columns {column}: is not FIELD=COLUMN")
-    references = read_records(args.references, dict(column.split("=", 1) for column in args.columns))
-    predictions = read_records(args.predictions)
+    predictions, references = (
+        read_records(path, _columns(option, given), option=option)
+        for path, option, given in (
+            (args.predictions, "--prediction-columns", args.prediction_columns),
+            (args.references, "--columns", args.columns),
+        )
+    )
     metrics = tuple(args.metrics or _fitting(references.values(), predictions.values()))
     run = run_of(Path(args.predictions))
     modalities = tuple(args.modalities or run.get("modalities") or MODALITIES)
@@ -208,7 +226,7 @@ def run_score(args: argparse.Namespace) -> int:
 
 def run_compare(args: argparse.Namespace) -> int:
     """`xemogpt compare`."""
-    from xemogpt.eval.compare import compare
+    from xemogpt.eval.compare import RESAMPLES, compare
     from xemogpt.eval.score import read_result
 
     a, b = read_result(args.a), read_result(args.b)
@@ -219,6 +237,7 @@ def run_compare(args: argparse.Namespace) -> int:
         interval = f"[{row.low:+.4f}, {row.high:+.4f}]"
         numbers = f"{row.n:6}{row.a:9.4f}{row.b:9.4f}{row.difference:+9.4f}"
         print(f"{row.metric:24}{numbers}   {interval:20}{row.p:.4f}{row.note and '   ' + row.note}")
+    say(f"intervals and p are Monte Carlo, of {RESAMPLES} resamples under --seed {args.seed}")
     if len(rows) > 1:
         say(f"{len(rows)} comparisons: one of them falls below p = .05 by chance more often than a single one would")
     return 0
@@ -275,6 +294,19 @@ def result_name(model: str, benchmark: str, fold: int | None = None) -> str:
     from xemogpt.eval.answerers import shown_name
 
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', shown_name(model))}--{benchmark}" + (f"-fold{fold}" if fold else "")
+
+
+def _columns(option: str, given: Iterable[str]) -> dict[str, str]:
+    """Columns by field, out of FIELD=COLUMN."""
+    found: dict[str, str] = {}
+    for each in given:
+        field, equals, column = each.partition("=")
+        if not (field and equals and column):
+            raise ValueError(f"{option} {each}: is not FIELD=COLUMN")
+        if field in found:
+            raise ValueError(f"{option} {each}: {field} was given before, as {found[field]}")
+        found[field] = column
+    return found
 
 
 def _fitting(references: Iterable[Any], predictions: Iterable[Any]) -> list[str]:

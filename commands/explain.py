@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from xemogpt.inference.explainer import Explainer
 
 MODEL_ARGUMENTS = ("model", "adapter", "device", "dtype", "trust_remote_code", "revision")
+SEED = 0
 
 
 def register(command: Command) -> None:
@@ -35,11 +36,12 @@ def register(command: Command) -> None:
     kind = search.add_mutually_exclusive_group()
     kind.add_argument("--beams", type=int, default=1, metavar="N", help="beam search (default: greedy)")
     kind.add_argument("--sample", action="store_true", help="draw at random, the same under the same --seed")
-    search.add_argument(
-        "--temperature", type=float, default=0.7, metavar="T", help="of --sample (default: %(default)s)"
-    )
-    search.add_argument("--top-p", type=float, default=0.9, metavar="P", help="of --sample (default: %(default)s)")
-    search.add_argument("--seed", type=int, default=0, metavar="N", help="of --sample (default: %(default)s)")
+    for option, convert, name, default in (
+        ("--temperature", float, "T", Decoding.temperature),
+        ("--top-p", float, "P", Decoding.top_p),
+        ("--seed", int, "N", SEED),
+    ):
+        search.add_argument(option, type=convert, metavar=name, help=f"of --sample (default: {default})")
 
     output = parser.add_argument_group("output")
     output.add_argument("--stream", action="store_true", help="print the answer as it comes; for one clip")
@@ -75,7 +77,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 def run_explain(args: argparse.Namespace) -> int:
     """`xemogpt explain`."""
     question = Question(args.task, args.language, args.instruction)
-    decoding = Decoding(args.max_new_tokens, args.beams, args.sample, args.temperature, args.top_p, args.seed)
+    decoding = _decoding(args)
     clips = gather_clips(args.clips)
     single = len(clips) == 1 and clips[0].name == args.clips[0]
     _check_explain(args, single)
@@ -114,6 +116,14 @@ def run_explain(args: argparse.Namespace) -> int:
         else:
             print(f"== {outcome.id or outcome.video or outcome.audio}\n{outcome}\n", flush=True)
     return 1 if rejected else 0
+
+
+def _decoding(args: argparse.Namespace) -> Decoding:
+    given = {name: getattr(args, name) for name in ("temperature", "top_p", "seed") if getattr(args, name) is not None}
+    if given and not args.sample:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ValueError(f"{names}: of --sample alone; without it the answer is the likeliest")
+    return Decoding(args.max_new_tokens, args.beams, args.sample, **{"seed": SEED} | given)
 
 
 def _check_explain(args: argparse.Namespace, single: bool) -> None:

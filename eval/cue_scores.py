@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from xemogpt.eval.records import Record, shown
-from xemogpt.eval.score import Scores, Task
+from xemogpt.eval.score import DERANGEMENTS, Scores, Task
 
 DIMENSIONS = ("visual", "audio", "global")
-DERANGEMENTS, RESAMPLES = 20, 2000
+RESAMPLES = 2000
 
 
 def score_cues(said: Sequence[Record], truth: Sequence[Record], task: Task, found: Scores) -> None:
@@ -27,14 +27,17 @@ def score_cues(said: Sequence[Record], truth: Sequence[Record], task: Task, foun
     from xemogpt.eval.emocue_360.scoring import score
 
     pairs: list[tuple[Record | None, Record]] = [*zip(said, truth, strict=True), *((None, t) for t in found.missing)]
-    kept = [(p, t) for p, t in pairs if t.cues or (t.text or "").strip()]
+    kept = [(p, t) for p, t in pairs if t.cues is not None or (t.text or "").strip()]
     if all(p is None for p, _ in kept):
         found.notes.append("emocue_360: no reference that has a prediction has cues or a text")
+        return
+    if all(p is None or (p.cues is None and p.text is None) for p, _ in kept):
+        found.notes.append("emocue_360: needs texts or cues, and predictions have none")
         return
     if len(kept) < len(pairs):
         found.notes.append(f"emocue_360: {len(pairs) - len(kept)} references have no cues and no text")
     names = [t.id for _, t in kept]
-    ours, theirs = [p and (p.cues or p.text or "") for p, _ in kept], [t.cues or t.text for _, t in kept]
+    ours, theirs = [p and _description(p) for p, _ in kept], [_description(t) for _, t in kept]
     options: dict[str, Any] = {
         "ids": names,
         "encoder": Remembering(task.cues.get("encoder")),
@@ -77,6 +80,11 @@ def score_cues(said: Sequence[Record], truth: Sequence[Record], task: Task, foun
             for name in DIMENSIONS
             if row.get(name)
         }
+
+
+def _description(record: Record) -> Any:
+    """What the metric reads: cues wherever they are given, be it none of any dimension, else the text."""
+    return record.cues if record.cues is not None else record.text or ""
 
 
 def node(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,8 @@
 .csv    a header, one clip a row: id (or name, names, video_name) and any of the fields of `Record`
 .jsonl  one object a line, with the same keys; what `xemogpt explain --out` writes is such a file, and so is a
         manifest of `xemogpt.data.sample`
-.json   {id: text}, {id: {"visual": [...], "audio": [...], "global": [...]}}, {id: row}, or a list of rows
+.json   {id: text}, {id: {"visual": [...], "audio": [...], "global": [...]}}, {id: row}, or a list of rows; {id: {}}
+        is cues of no dimension
 """
 
 import csv
@@ -63,17 +64,23 @@ class Record:
         return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
 
 
-def read_records(path: str | Path, columns: Mapping[str, str] | None = None) -> dict[str, Record]:
+def read_records(
+    path: str | Path, columns: Mapping[str, str] | None = None, *, option: str = "columns"
+) -> dict[str, Record]:
     """Records by id, in the order of the file.
 
     Args:
         columns: field -> column, where the file has other names than those of `COLUMNS`.
+        option: what messages call `columns`.
 
     Raises:
-        ValueError: what is malformed, with its line; an id that is there twice; no record at all.
+        ValueError: what is malformed, with its line; a row without any field but its id; an id that is there twice; no
+            record at all; columns of an unknown field.
         FileNotFoundError: no such file.
     """
     path = Path(path)
+    if unknown := [field for field in columns or () if field not in COLUMNS]:
+        raise ValueError(f"{option}: no field {', '.join(unknown)}; there are {', '.join(COLUMNS)}")
     if path.suffix.lower() not in _READERS:
         raise ValueError(f"{path}: is no .csv, .json or .jsonl file")
     try:
@@ -84,7 +91,7 @@ def read_records(path: str | Path, columns: Mapping[str, str] | None = None) -> 
     try:
         for where, row in _READERS[path.suffix.lower()](text):
             try:
-                record = to_record(row, columns)
+                record = to_record(row, columns, option=option)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from None
             if record.id in found:
@@ -97,18 +104,17 @@ def read_records(path: str | Path, columns: Mapping[str, str] | None = None) -> 
     return {name: record for name, (_, record) in found.items()}
 
 
-def to_record(row: Mapping[str, Any], columns: Mapping[str, str] | None = None) -> Record:
-    """One row as a record; keys that mean nothing here are ignored.
+def to_record(row: Mapping[str, Any], columns: Mapping[str, str] | None = None, *, option: str = "columns") -> Record:
+    """One row as a record; keys that mean nothing here are ignored, but not all of them.
 
     Raises:
-        ValueError: no id, a named column that is not there, or a value of the wrong kind.
+        ValueError: no id, no field beside it, a named column that is not there, or a value of the wrong kind.
     """
     values: dict[str, Any] = {}
-    for field, names in COLUMNS.items():
-        if columns and field in columns:
-            if columns[field] not in row:
-                raise ValueError(f"has no column {columns[field]!r}; there are {', '.join(map(str, row))}")
-            names = (columns[field],)
+    known = COLUMNS | {field: (column,) for field, column in (columns or {}).items()}
+    for field, names in known.items():
+        if columns and field in columns and names[0] not in row:
+            raise ValueError(f"has no column {names[0]!r}; there are {', '.join(map(str, row))}")
         values[field] = next((row[name] for name in names if row.get(name) is not None), None)
     if values["id"] is None and (medium := row.get("video") or row.get("audio")):
         values["id"] = Path(str(medium)).stem  # a row of `xemogpt explain` on bare files
@@ -117,6 +123,10 @@ def to_record(row: Mapping[str, Any], columns: Mapping[str, str] | None = None) 
     if values["id"] is None or not values["id"].strip():
         raise ValueError(f"has no id ({', '.join(COLUMNS['id'])})")
     values["id"] = values["id"].strip()
+    telling = {"cues", *CUE_KEYS, *(name for field, names in known.items() if field != "id" for name in names)}
+    if not telling & set(row):
+        fields = ", ".join(["cues", *(field for field in known if field != "id")])
+        raise ValueError(f"has none of {fields}; its keys are {', '.join(row)}; name the text's column by {option}")
     if isinstance(values["text"], Mapping):  # by language, as in a manifest
         values["text"] = values["text"].get("en") or next(iter(values["text"].values()), None)
     for field in ("text", "label", "subset", "implied"):
@@ -170,7 +180,11 @@ def _cues(cues: Any, name: str) -> dict[str, list[Any]]:
         for key, texts in cues.items():
             if key in CUE_KEYS and not isinstance(texts, list):
                 raise ValueError(f"cues of {name}: {key!r} is {type(texts).__name__}, not a list of texts")
+            if key not in CUE_KEYS and str(key).casefold() in CUE_KEYS:
+                raise ValueError(f"cues of {name}: {key!r} must be written {str(key).casefold()!r}")
         found = {CUE_KEYS[key]: [] for key in cues if key in CUE_KEYS}
+        if cues and not found:
+            raise ValueError(f"cues of {name} are of {', '.join(map(str, cues))}, none of {', '.join(CUE_KEYS)}")
         pairs = [(key, text) for key, texts in cues.items() if key in CUE_KEYS for text in texts]
     else:
         raise ValueError(f"cues of {name} are neither lists by dimension nor cue objects")
@@ -234,7 +248,7 @@ def _json_rows(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
             row = {"text": value} if isinstance(value, str) or value is None else value
             if not isinstance(row, dict):
                 raise ValueError(f"{name!r}: is neither a text nor an object")
-            yield repr(name), {"id": name} | row
+            yield repr(name), {"id": name} | (row or {"cues": {}})
     else:
         raise ValueError("line 1: is neither an object nor a list")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from xemogpt.eval.table import COLUMNS, covered, groups, ranks, shown, used_columns, value
+from xemogpt.eval.table import COLUMNS, covered, groups, interval_of, ranks, shown, used_columns, value
 
 DIMENSIONS = ("visual", "audio", "global")
 MOST_MEDIA_BYTES = 8_000_000  # of a clip that goes into the page
@@ -71,7 +71,7 @@ def _card(result: Mapping[str, Any]) -> dict[str, Any]:
     for name, path, factor in COLUMNS:
         if (number := value(result["scores"], path)) is not None:
             floor = value(result["floor"], path)
-            interval = _interval(result, path)
+            interval = interval_of(result, path)
             rows.append(
                 {
                     "name": name,
@@ -99,16 +99,6 @@ def _card(result: Mapping[str, Any]) -> dict[str, Any]:
         "notes": result.get("notes", []),
         "about": {key: each for key, each in about.items() if each not in (None, "")},
     }
-
-
-def _interval(result: Mapping[str, Any], path: Sequence[str]) -> list[float] | None:
-    """An interval that a result has beside a score, under `interval` of the same node."""
-    node: Any = result["scores"]
-    for key in path[:-1]:
-        node = node[key]
-    found = node.get("interval") if isinstance(node, Mapping) else None
-    found = found.get(path[-1]) if isinstance(found, Mapping) else None
-    return list(found) if isinstance(found, list | tuple) and len(found) == 2 else None
 
 
 def _percent(number: float, column: str) -> float:

@@ -7,7 +7,6 @@ seed, machine. The scored samples, with their texts, go into a file of their own
 
 import json
 import platform
-import random
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -16,12 +15,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from xemogpt.eval.emocue_360.resampling import derangements
 from xemogpt.eval.open_vocabulary import Grouping, per_sample, read_labels, set_scores, wordnet_emotions
 from xemogpt.eval.recognition import read_label, recognition
 from xemogpt.eval.records import Record, jsonl_rows, match_ids, shown
 
 SEED = 0
-SHUFFLES = 10  # derangements of the references that a floor is the mean of
+DERANGEMENTS = 20  # of the references, that a floor is the mean of
 
 
 @dataclass(frozen=True)
@@ -174,23 +174,11 @@ def _read_samples(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def derangements(count: int, times: int, seed: int) -> list[list[int]]:
-    """`times` orders of `count` things in which none is at its own place; none where there is no such order."""
-    if count < 2:
-        return []
-    chance, orders = random.Random(seed), []
-    for _ in range(times):
-        ring = chance.sample(range(count), count)  # a random cycle through all
-        following = dict(zip(ring, ring[1:] + ring[:1], strict=True))
-        orders.append([following[index] for index in range(count)])
-    return orders
-
-
 def mean_floor(
     said: Sequence[Any], metric: Callable[[list[Any]], dict[str, float]], seed: int
 ) -> dict[str, float] | None:
     """The mean of `metric(shuffled)` over derangements of `said`."""
-    rows = [metric([said[index] for index in order]) for order in derangements(len(said), SHUFFLES, seed)]
+    rows = [metric([said[index] for index in order]) for order in derangements(len(said), DERANGEMENTS, seed)]
     return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]} if rows else None
 
 

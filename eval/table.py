@@ -16,7 +16,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...], float], ...] = (
         for letter, kind in (("P", "precision"), ("R", "recall"))
     ),
     ("Mean", ("emocue_360", "mean"), 100.0),
-    ("Robust", ("emocue_360_robust", "mean_f1"), 100.0),
+    ("Robust F1", ("emocue_360_robust", "mean_f1"), 100.0),
     ("BLEU-1", ("bleu_1",), 1.0),
     ("BLEU-4", ("bleu_4",), 1.0),
     ("CIDEr", ("cider",), 1.0),
@@ -85,31 +85,59 @@ def ranks(column: str, numbers: Sequence[float | None]) -> list[int | None]:
     return [None if x is None or len(known) < 2 else 1 + sum(y < x - 1e-12 for y in known) for x in badness]
 
 
+def interval_of(result: Mapping[str, Any], path: Sequence[str]) -> tuple[float, float] | None:
+    """The 95 % interval that a result has of a score, under `interval` of the same node."""
+    found: Any = result["scores"]
+    for key in (*path[:-1], "interval", path[-1]):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return (found[0], found[1]) if isinstance(found, list | tuple) and len(found) == 2 else None
+
+
 def markdown(results: Sequence[Mapping[str, Any]]) -> str:
-    """One table a group of benchmark and modalities: models ranked, the best bold, each with its floor below it."""
+    """One table a group of benchmark and modalities: models ranked, the best bold, intervals and floor below each.
+
+    The signatures follow, each with the models that it holds for.
+    """
     parts = []
     for title, members in groups(results):
         columns = used_columns(members)
         rows = [[each["model"], covered(each["coverage"])] for each in members]
         floors = [["floor", ""] for _ in members]
+        spreads = [["95 %", ""] for _ in members]
         for name, path, factor in columns:
             numbers = [value(each["scores"], path) for each in members]
-            for row, floor, each, x, rank in zip(rows, floors, members, numbers, ranks(name, numbers), strict=True):
+            lines = zip(rows, spreads, floors, members, numbers, ranks(name, numbers), strict=True)
+            for row, spread, floor, each, x, rank in lines:
                 row.append(f"**{shown(x, factor)}**" if rank == 1 else shown(x, factor))
+                ends = interval_of(each, path) or ()
+                spread.append("-".join(shown(end, factor) for end in ends))
                 floor.append(shown(value(each["floor"], path), factor))
-        lines = [line for pair in zip(rows, floors, strict=True) for line in pair]
-        parts.append(f"**{title}**\n\n{_aligned([['model', 'n', *(name for name, _, _ in columns)], *lines])}")
+        below = [line for three in zip(rows, spreads, floors, strict=True) for line in three if any(line[1:])]
+        table = _aligned([["model", "n", *(name for name, _, _ in columns)], *below])
+        parts += [f"**{title}**", table, *_signatures(members)]
     return "\n\n".join(parts)
 
 
 def score_lines(result: Mapping[str, Any]) -> list[str]:
-    """The scores of one result, a line each, with the floor beside it."""
+    """The scores of one result, a line each, with floor and 95 % interval beside it; then the signatures."""
     lines = []
     for name, path, factor in used_columns([result]):
-        floor = value(result["floor"], path)
-        beside = "" if floor is None else f"   floor {shown(floor, factor)}"
-        lines.append(f"{name:10}{shown(value(result['scores'], path), factor):>9}{beside}")
-    return lines
+        floor, ends = value(result["floor"], path), interval_of(result, path)
+        chance = "" if floor is None else f"floor {shown(floor, factor)}"
+        spread = f"95 % [{shown(ends[0], factor)}, {shown(ends[1], factor)}]" if ends else ""
+        score = shown(value(result["scores"], path), factor)
+        lines.append(f"{name:10}{score:>9}   {chance:13}{spread}".rstrip())
+    return lines + [f"{name}: {signature}" for name, signature in result["signatures"].items()]
+
+
+def _signatures(members: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A list of metrics, models and signatures, those that are alike on one line; nothing where there are none."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for each in members:
+        for name, signature in (each.get("signatures") or {}).items():
+            alike.setdefault((name, signature), []).append(each["model"])
+    lines = [f"- {name} ({', '.join(models)}): `{signature}`" for (name, signature), models in sorted(alike.items())]
+    return ["\n".join(lines)] if lines else []
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

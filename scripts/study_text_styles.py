@@ -93,7 +93,7 @@ STYLES: dict[str, Callable[[str], str]] = {
     "first sentences": lambda text: " ".join(sentences(each)[0] for each in sections(text)),
 }
 LOSSY = ("first sentences",)
-SHOWN = ("Mean", "Robust", "BLEU-1", "BLEU-4", "CIDEr", "CIDEr-D")
+SHOWN = ("Mean", "Robust F1", "BLEU-1", "BLEU-4", "CIDEr", "CIDEr-D")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -210,7 +210,8 @@ def test_records_of_every_kind_of_file(tmp_path: Path) -> None:
     table = write(tmp_path / "a.csv", 'name,reasons\nx,"one, two\nthree"\ny,\n')
     assert read_records(table) == {"x": Record("x", "one, two\nthree"), "y": Record("y", "")}
     lines = write(
-        tmp_path / "a.jsonl", '{"id": "x", "text": {"en": "he nods"}, "label": "sad"}\n\n{"video": "v/y.mp4"}\n'
+        tmp_path / "a.jsonl",
+        '{"id": "x", "text": {"en": "he nods"}, "label": "sad"}\n\n{"video": "v/y.mp4", "text": null}\n',
     )
     assert read_records(lines) == {"x": Record("x", "he nods", label="sad"), "y": Record("y")}
     texts = write(tmp_path / "a.json", '{"x": "he nods", "y": {"visual": ["nods"], "emotional": []}, "z": null}')
@@ -241,7 +242,7 @@ def test_records_of_every_kind_of_file(tmp_path: Path) -> None:
         ("a.csv", 'name,text\nx,"a\n', "line 2: is no CSV"),
         ("a.csv", "clip,text\nx,a\n", "line 2: has no id"),
         ("a.csv", "name,text\n", "holds no record"),
-        ("a.jsonl", '{"id": "x"}\n{"id": \n', "line 2: is not JSON"),
+        ("a.jsonl", '{"id": "x", "text": ""}\n{"id": \n', "line 2: is not JSON"),
         ("a.jsonl", '["x"]\n', "line 1: is no object"),
         ("a.csv", 'name,text\nx,"a\u2028b"\ny\n', "line 3: has fewer fields"),
         ("a.jsonl", '{"id": "x", "text": 7}\n', "line 1: text of x is int"),
@@ -253,6 +254,12 @@ def test_records_of_every_kind_of_file(tmp_path: Path) -> None:
         ("a.json", '{"x": "a",\n "x": "b"}', "key 'x' is there twice"),
         ("a.json", '{"x": "a",\n oops}', "line 2: is not JSON"),
         ("a.txt", "x", "is no .csv"),
+        ("a.csv", "id,response\nx,he nods\n", r"line 2: has none of cues, text, .* its keys are id, response; name"),
+        ("a.jsonl", '{"id": "x", "text": "he nods"}\n{"id": "y", "response": ""}\n', "line 2: has none of cues"),
+        ("a.json", '{"x": {"Visual": ["nods"]}}', "'x': has none of cues, text, .* its keys are id, Visual"),
+        ("a.json", '{"x": {"visual": [], "Audio": ["low"]}}', "'Audio' must be written 'audio'"),
+        ("a.jsonl", '{"id": "x", "cues": {"Visual": ["nods"]}}\n', "'Visual' must be written 'visual'"),
+        ("a.jsonl", '{"id": "x", "cues": {"seen": ["nods"]}}\n', "are of seen, none of visual, audio"),
     ],
 )
 def test_malformed_records_name_the_line(tmp_path: Path, name: str, text: str, match: str) -> None:

@@ -131,6 +131,14 @@ def test_sample_is_repeatable(clips: list[Path], short: list[str], capsys: pytes
     assert drawn("--seed", "1") != drawn("--seed", "2")
 
 
+@pytest.mark.parametrize("option", [("--temperature", "3"), ("--top-p", "0.5"), ("--seed", "1")])
+def test_what_is_of_sample_alone_is_refused_without_it(
+    clips: list[Path], option: tuple[str, str], capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["explain", str(clips[0]), *option]) == 2
+    assert f"{option[0]}: of --sample alone" in capsys.readouterr().err
+
+
 def test_stream_prints_the_same(clips: list[Path], short: list[str], capsys: pytest.CaptureFixture) -> None:
     assert main(["explain", str(clips[0]), *short]) == 0
     whole = capsys.readouterr().out

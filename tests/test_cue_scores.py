@@ -12,13 +12,13 @@ from test_emocue_360 import Picky
 
 from xemogpt.cli import main
 from xemogpt.eval.compare import compare
-from xemogpt.eval.cue_scores import Remembering
+from xemogpt.eval.cue_scores import DIMENSIONS, Remembering
 from xemogpt.eval.emocue_360 import scoring
 from xemogpt.eval.emocue_360.rules import RulesExtractor
 from xemogpt.eval.records import Record, read_records
 from xemogpt.eval.report import write_page
 from xemogpt.eval.score import Task, read_result, score, write_result
-from xemogpt.eval.table import markdown
+from xemogpt.eval.table import markdown, score_lines
 
 
 class Words:
@@ -139,6 +139,82 @@ def test_failed_extractions_are_counted_and_named() -> None:
     fine = score(truth, truth, Task(("emocue_360",), cues={"encoder": Words(), "extractor": Picky()}))
     assert fine["scores"]["emocue_360"]["failed"] == 0
     assert fine["notes"] == []
+
+
+def test_terminal_and_tables_show_intervals_and_signatures() -> None:
+    result = score(SAID, TRUTH, task()) | {"model": "m|1", "benchmark": "t", "modalities": []}
+    lines = {line[:10].strip(): line for line in score_lines(result)}
+    low, high = result["scores"]["emocue_360"]["visual"]["interval"]["recall"]
+    assert lines["Vis R"].split() == f"Vis R 33.3 floor 0.0 95 % [{100 * low:.1f}, {100 * high:.1f}]".split()
+    low, high = result["scores"]["emocue_360_robust"]["interval"]["mean_f1"]
+    assert lines["Robust F1"].endswith(f"95 % [{100 * low:.1f}, {100 * high:.1f}]")
+    assert f"emocue_360: {result['signatures']['emocue_360']}" in score_lines(result)
+    other = score(SAID, TRUTH, task()) | {"model": "n", "benchmark": "t", "modalities": []}
+    shown = markdown([result, other])
+    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in shown.splitlines()[2:10]]
+    assert [row[0] for row in rows if row] == ["model", "-" * 5, "m\\|1", "95 %", "floor", "n", "95 %", "floor"]
+    assert rows[3][rows[0].index("Robust F1")] == f"{100 * low:.1f}-{100 * high:.1f}"
+    assert f"- emocue_360 (m|1, n): `{result['signatures']['emocue_360']}`" in shown.splitlines()
+
+
+def test_an_empty_object_names_no_dimension_as_in_the_metric(tmp_path: Path) -> None:
+    """The authors' corner: without the global key, 0 there even where the reference has no global cue."""
+    truth = {
+        "a": {"visual": ["smile"], "auditory": ["pitch"], "emotional": []},
+        "b": {"visual": ["frown"], "auditory": ["sob"], "emotional": ["grief"]},
+    }
+    said = {"b": truth["b"], "a": {}}
+    for name, data in (("truth", truth), ("said", said)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(data), encoding="utf-8")
+    given, true = (read_records(tmp_path / f"{name}.json") for name in ("said", "truth"))
+    assert given["a"].cues == {}
+    assert given["a"].empty
+    ours = score(given, true, task())["scores"]["emocue_360"]
+    theirs = scoring.score(said, truth, encoder=Words())
+    assert ours["global"]["f1"] == theirs["global"]["f1"] == pytest.approx(0.5)
+    assert [ours[name]["n"] for name in DIMENSIONS] == [theirs[name]["n"] for name in DIMENSIONS] == [2, 2, 2]
+    assert ours["mean"] == pytest.approx(theirs["mean"])
+    back = scoring.score(truth, {"a": {}, "b": truth["b"]}, encoder=Words())  # and so for a reference
+    (tmp_path / "back.json").write_text(json.dumps({"a": {}, "b": truth["b"]}), encoding="utf-8")
+    assert score(true, read_records(tmp_path / "back.json"), task())["signatures"]["emocue_360"].startswith(
+        back["signature"].split("|derangements")[0]
+    )
+
+
+def test_a_column_that_is_not_known_is_named_and_not_scored_as_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    refs = tmp_path / "refs.jsonl"
+    refs.write_text(
+        '{"id": "a", "text": "In the video, she smiles."}\n{"id": "b", "text": "In the video, he nods."}\n'
+    )
+    said = tmp_path / "said.csv"
+    said.write_text("id,response,emotion\na,she smiles,joy\nb,,\n")
+    command = ["score", str(said), "--references", str(refs), "--metrics", "bleu"]
+    assert main([*command, "--prediction-columns", "text=response"]) == 0
+    out, err = capsys.readouterr()
+    assert "BLEU-1" in out
+    assert "empty predictions: 1: b" in err  # a cell that is there and empty says nothing
+    for more, what in (
+        ([], "nothing could be scored: bleu: needs texts, and predictions have none"),
+        (
+            ["--prediction-columns", "label=response", "--metrics", "emocue_360"],
+            "needs texts or cues, and predictions",
+        ),
+        (["--prediction-columns", "text=answer"], "said.csv, line 2: has no column 'answer'"),
+        (["--prediction-columns", "foo=text"], "--prediction-columns: no field foo; there are id, text, label"),
+        (["--prediction-columns", "text"], "--prediction-columns text: is not FIELD=COLUMN"),
+        (["--prediction-columns", "text=response", "text=emotion"], "text was given before, as response"),
+        (["--columns", "foo=text"], "--columns: no field foo; there are id, text, label"),
+    ):
+        assert main([*command, *more]) == 2
+        assert what in capsys.readouterr().err
+    said.write_text("id,response\na,she smiles\nb,\n")
+    assert main(command) == 2
+    assert "its keys are id, response; name the text's column by --prediction-columns" in capsys.readouterr().err
+    evaluate = ["evaluate", "--benchmark", "emer", "--root", str(tmp_path), "--model", "m"]
+    assert main([*evaluate, "--prediction-columns", "text=response"]) == 2
+    assert "--prediction-columns needs --predictions" in capsys.readouterr().err
 
 
 def test_each_result_has_its_own_cue_density(tmp_path: Path) -> None:

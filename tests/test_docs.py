@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from xemogpt.eval.emocue_360.rules import RulesExtractor
+
 DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
@@ -36,6 +38,15 @@ def test_links_lead_somewhere(root: Path, document: str) -> None:
     links = [match[1] for match in named(root, document, r"\]\(([^)#]+)") if "://" not in match[1]]
     base = (root / document).parent
     assert [link for link in links if not (base / link).exists()] == []
+
+
+def test_documents_name_the_rules_as_they_are(root: Path) -> None:
+    """A digest in an example of a signature is what a reader would get."""
+    documents = [root / "README.md", root / "eval" / "emocue_360" / "README.md", *(root / "docs").glob("*.md")]
+    digests = {
+        digest for path in documents for digest in re.findall(r"rules-1@(\w+)", path.read_text(encoding="utf-8"))
+    }
+    assert digests == {RulesExtractor().digest}
 
 
 def test_paper_map_names_code_that_exists(root: Path) -> None:

@@ -17,10 +17,11 @@ from xemogpt.cli import main
 from xemogpt.eval.answerers import Endpoint, Refused
 from xemogpt.eval.benchmark import Benchmark, Item
 from xemogpt.eval.compare import compare, paired, paired_uar
+from xemogpt.eval.emocue_360.resampling import paired_bootstrap
 from xemogpt.eval.generate import generate
 from xemogpt.eval.records import Record, read_records
 from xemogpt.eval.report import marked
-from xemogpt.eval.score import Task, derangements, read_result, score, write_result
+from xemogpt.eval.score import Task, mean_floor, read_result, score, write_result
 from xemogpt.eval.table import markdown, ranks
 from xemogpt.prompts_xemogpt import Prompt
 
@@ -255,12 +256,19 @@ def test_verified_explanations_hits_and_sentiment_by_hand() -> None:
     assert scores["sentiment"] == pytest.approx({"waf": 1 / 3, "accuracy": 0.5, "n": 2})  # b's truth is 0
 
 
-@pytest.mark.parametrize("count", [2, 3, 10])
-def test_derangements_leave_nothing_in_its_place(count: int) -> None:
-    for order in derangements(count, 20, seed=1):
-        assert sorted(order) == list(range(count))
-        assert all(place != index for index, place in enumerate(order))
-    assert derangements(1, 20, seed=1) == []
+def test_every_derangement_is_as_likely_in_a_floor() -> None:
+    """Of four things nine orders leave none in its place, and three of those swap two pairs: no cycle through all."""
+    seen: list[tuple[int, ...]] = []
+
+    def swaps(order: list[int]) -> dict[str, float]:
+        seen.append(tuple(order))
+        return {"swaps": float(all(order[place] == index for index, place in enumerate(order)))}
+
+    found = [mean_floor(range(4), swaps, seed) for seed in range(50)]
+    assert np.mean([row["swaps"] for row in found if row]) == pytest.approx(1 / 3, abs=0.06)
+    assert len(set(seen)) == 9
+    assert all(place != index for order in seen for index, place in enumerate(order))
+    assert mean_floor(range(1), swaps, 0) is None
 
 
 def test_paired_bootstrap_equals_scipy() -> None:
@@ -275,6 +283,8 @@ def test_paired_bootstrap_equals_scipy() -> None:
         (a, b), lambda x, y: np.mean(y - x), permutation_type="samples", n_resamples=4000, rng=0
     )
     assert p == pytest.approx(flips.pvalue, abs=0.02)
+    found = paired_bootstrap(b.tolist(), a.tolist(), resamples=4000)  # the metric's own, to the last digit
+    assert ((low, high), p) == (found["interval"], found["p"])
 
 
 def test_no_difference_is_no_difference() -> None:
@@ -313,7 +323,9 @@ def test_results_on_disk_compare_and_report(tmp_path: Path, capsys: pytest.Captu
     assert str(tmp_path) not in (tmp_path / "good.json").read_text()
     assert "he smiles" not in (tmp_path / "good.json").read_text()  # texts may be gated; they lie in the samples' file
     assert main(["compare", str(tmp_path / "poor.json"), str(tmp_path / "good.json")]) == 0
-    assert "cider_d" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "cider_d" in out
+    assert "intervals and p are Monte Carlo, of 2000 resamples under --seed 0" in err
     page = tmp_path / "page.html"
     assert main(["report", *(str(tmp_path / f"{n}.json") for n in ("poor", "good")), "--html", str(page)]) == 0
     table = capsys.readouterr().out

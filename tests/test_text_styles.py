@@ -8,6 +8,8 @@ from types import ModuleType
 
 import pytest
 
+from xemogpt.eval.emocue_360.rules import RulesExtractor
+
 TEXT = (
     'In the video, a young woman frowns. She looks down. In the audio, her voice is low. In the text, she says, "Why? '
     'Tell me." This pleases her.'
@@ -55,8 +57,8 @@ def test_the_document_shows_what_was_measured(study: ModuleType, root: Path) -> 
     assert texts == []  # numbers alone: the annotations are gated
 
 
-def test_all_results_are_of_the_same_rules(root: Path) -> None:
-    """Numbers that documents set side by side come from one extractor."""
+def test_results_are_of_the_rules_as_they_are(root: Path) -> None:
+    """The study of styles is of one extractor, an older one, as its document says."""
     styles, attacks, agreement = (
         json.loads((root / "results" / f"{name}.json").read_text(encoding="utf-8"))
         for name in ("emer_styles", "emocue_360_attacks", "emocue_360_agreement")
@@ -64,8 +66,9 @@ def test_all_results_are_of_the_same_rules(root: Path) -> None:
     signatures = [
         each["signatures"][name] for each in (styles, styles["others"]) for name in ("emocue_360", "emocue_360_robust")
     ]
-    signatures.append(agreement["runs"][0]["signature"])
-    assert {each.split("|ext:")[1].split("|")[0] for each in signatures} == {attacks["extractor"]}
+    assert len({each.split("|ext:")[1].split("|")[0] for each in signatures}) == 1
+    now = f"rules-1@{RulesExtractor().digest}"
+    assert (attacks["extractor"], agreement["runs"][0]["extractor"]) == (now, now)
 
 
 def strings(value: object) -> list[str]:

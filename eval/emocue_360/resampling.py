@@ -52,7 +52,8 @@ def paired_bootstrap(
 
     Returns:
         `difference` (mean of first - second), its 95 % `interval`, the two-sided `p` of the sign-flip test (under the
-        null, each sample's difference has either sign; never 0), and `n`, the number of samples compared.
+        null, each sample's difference has either sign; Monte Carlo, so never 0), and `n`, the number of samples
+        compared.
 
     Raises:
         ValueError: lists of different length, or no sample that both scored.

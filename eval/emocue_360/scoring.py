@@ -59,7 +59,8 @@ def score(
         three where that is 0); `mean` of all precisions and recalls, the mean of Table II; `mean_f1`; `missing`, ids
         without prediction, `unmatched`, predictions without reference, and `failed`, samples that are not scored
         because the extractor could not read one of their texts, and why; `signature`. With derangements `floor`
-        and `adjusted`, (s - floor) / (1 - floor); with a bootstrap `interval`; with assignment `hallucination` and
+        and `adjusted`, (s - floor) / (1 - floor): None where a dimension has one scored sample, which no other's
+        reference can meet, and then for both means; with a bootstrap `interval`; with assignment `hallucination` and
         `omission`, the shares of candidate and reference cues in no pair, and `pairs`; with rescaling `baseline`.
 
     Raises:
@@ -99,6 +100,8 @@ def score(
         result["baseline"] = {name: dimension.baseline for name, dimension in dimensions.items()}
     if chosen.derangements:
         result["floor"] = floor = summarise({name: each.floor(cues) for name, each in dimensions.items()})
+        if any(result[name]["n"] and floor[name]["f1"] is None for name in dimensions):
+            floor |= {"mean": None, "mean_f1": None}  # it would be over other dimensions than the score's mean
         result["adjusted"] = adjust(result, floor)
     if chosen.bootstrap:
         result["interval"] = intervals(values, chosen.bootstrap, chosen.seed)
