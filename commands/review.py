@@ -54,6 +54,7 @@ def run_review(args: argparse.Namespace) -> int:
 
     from xemogpt.data.jsonl import JsonLines
     from xemogpt.data.review import label_studio
+    from xemogpt.data.text import read_json
 
     if args.action == "tasks":
         if not args.out:
@@ -69,11 +70,7 @@ def run_review(args: argparse.Namespace) -> int:
         return 0
     if not args.export:
         raise ValueError("review import needs --export FILE, Label Studio's JSON export")
-    try:
-        exported = json.loads(Path(args.export).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{args.export}: is no JSON ({error})") from None
-    rows = label_studio.from_export(exported, items)
+    rows = label_studio.from_export(read_json(args.export), items)
     folder = Path(args.ratings)
     folder.mkdir(parents=True, exist_ok=True)
     with JsonLines(folder / "label-studio.jsonl", required="key", first="key") as file:

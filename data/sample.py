@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from xemogpt.data.text import open_text
+
 MODALITIES = ("visual", "audio", "global")
 KINDS = ("observation", "inference", "subtitle")
 
@@ -119,11 +121,11 @@ def read_manifest(path: str | os.PathLike) -> Iterator[EmotionSample]:
     """The samples of a manifest, one by one; relative paths are taken from the manifest's folder.
 
     Raises:
-        ValueError: a row that is no sample, or an id met before; names the line.
+        ValueError: a row that is no sample, an id met before, or no UTF-8; names the line.
         FileNotFoundError: no such manifest.
     """
     manifest, seen = Path(path), set()
-    with manifest.open(encoding="utf-8") as file:
+    with open_text(manifest) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue

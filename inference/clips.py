@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from xemogpt.data.text import read_text
+
 VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 AUDIO_SUFFIXES = (".aac", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav")
 
@@ -106,10 +108,7 @@ def read_manifest(path: str | os.PathLike) -> list[Clip]:
         ValueError: a row that is no such object, with its line number. OSError: the manifest cannot be read.
     """
     folder = os.path.dirname(os.fspath(path))
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{os.fspath(path)}: is not UTF-8 text (byte {error.start})") from None
+    lines = read_text(path).split("\n")
     clips: dict[str, tuple[int, Clip]] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():

@@ -104,10 +104,18 @@ def test_bad_manifest_row_is_named_by_its_line(tmp_path: Path, line: str, messag
     assert not (tmp_path / "out.jsonl").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xff\xfe{"])
-def test_manifest_without_rows(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"m\.jsonl: the manifest has no rows"),
+        (b"\n\n", r"m\.jsonl: the manifest has no rows"),
+        (b"\xff\xfe{", r"m\.jsonl: is not UTF-8 text but UTF-16; save it"),
+        (b'{"video": "a.mp4"}\n{"video": "\xe9.mp4"}', r"m\.jsonl, line 2: is not UTF-8 text; save it as UTF-8"),
+    ],
+)
+def test_manifest_without_rows_or_of_another_encoding(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "m.jsonl").write_bytes(content)
-    with pytest.raises(ValueError, match=r"m\.jsonl: (the manifest has no rows|is not UTF-8)"):
+    with pytest.raises(ValueError, match=message):
         gather_clips([tmp_path / "m.jsonl"])
 
 

@@ -387,6 +387,42 @@ def test_tables_that_cannot_be_read_say_why(tmp_path: Path) -> None:
     assert lenient("emer-v2", tmp_path)[1] == [("bad value", "a")]
 
 
+ENCODED = {  # reader: a table, what it holds, and the line on which that is not ASCII
+    "manifest": (
+        "manifest.jsonl",
+        '{"id": "a", "video": "a.mp4"}\n{"id": "b", "video": "b.mp4", "text": "caf\u00e9"}\n',
+        2,
+    ),
+    "speechcraft": ("s.csv", "id,path,text\na,a.wav,caf\u00e9\n", 2),
+    "conversations": (
+        "c.json",
+        '[\n{"video": "a.mp4",\n"conversations": [{"from": "gpt", "value": "caf\u00e9"}]}]',
+        3,
+    ),
+    "emer-v2": ("emer_v2.csv", "name,chinese,english\na,\u00e9,x\n", 2),
+    "m3ed": ("annotation.json", '{"\u00e9": {}}', 1),
+}
+
+
+@pytest.mark.parametrize("name", ENCODED)
+def test_of_another_encoding_the_file_and_the_line_are_named(name: str, tmp_path: Path) -> None:
+    file, content, line = ENCODED[name]
+    long = content.replace("x", "x" * 20_000)  # more than is decoded at once
+    for encoding in ("latin-1", "gbk"):
+        (tmp_path / file).write_bytes(long.encode(encoding))
+        with pytest.raises(ValueError, match=rf"{file}, line {line}: is not UTF-8 text; save it as UTF-8 \(iconv -f"):
+            list(read_dataset(name, tmp_path))
+    for encoding in ("utf-16", "utf-16-be") if name in ("conversations", "m3ed") else ("utf-16",):
+        (tmp_path / file).write_bytes(content.encode(encoding))
+        with pytest.raises(ValueError, match=rf"{file}: is not UTF-8 text but UTF-16; save it as UTF-8"):
+            list(read_dataset(name, tmp_path))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    files = {"manifest.jsonl": '\ufeff{"id": "a", "video": "a.mp4"}\n', "a.mp4": ""}
+    assert [sample.id for sample in read_dataset("manifest", tree(tmp_path, files))] == ["a"]
+
+
 @pytest.mark.parametrize(("name", "options"), [("manifest", {}), ("speechcraft", {"table": "s.csv"}), ("emer-v2", {})])
 def test_a_set_that_does_not_fit_is_streamed(name: str, options: dict[str, Any], tmp_path: Path) -> None:
     """Of what was read only the ids are kept, never the texts."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from xemogpt.data.readers.source import Source, parse_list, plain
 from xemogpt.data.sample import Cue, EmotionSample, read_manifest
+from xemogpt.data.text import open_text, read_json
 
 CA_MER_SUBSETS = ("video-aligned", "audio-aligned", "consistent")
 _CUE_KEYS = {"visual": "visual", "audio": "audio", "auditory": "audio", "global": "global", "emotional": "global"}
@@ -102,7 +103,7 @@ def read_conversations(source: Source, table: str = "", split: str = "train") ->
 def read_cues(source: Source, table: str = "", split: str = "test") -> Iterator[EmotionSample]:
     """Extracted cues of clips in video/."""
     path = source.find([table] if table else ["*cue*.json", "*.json"])
-    content = _json(path)
+    content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
         raise ValueError(f"{path}: is no {{name: {{visual, auditory, emotional}}}}; name another file by table=")
     for id, entry in content.items():
@@ -147,23 +148,16 @@ def _by_language(text: str) -> dict[str, str]:
     return {"zh" if _CHINESE.search(text) else "en": text} if text else {}
 
 
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise ValueError(f"{path}: is no JSON ({error})") from None
-
-
 def _records(path: Path) -> Iterator[dict[str, Any]]:
     """Rows of .csv and .jsonl one by one; of .json, a list of objects or {id: object}."""
     if path.suffix == ".json":
-        content = _json(path)
+        content = read_json(path)
         parts = list(content.values()) if isinstance(content, dict) else content
         if not isinstance(parts, list) or not all(isinstance(row, dict) for row in parts):
             raise ValueError(f"{path}: holds no list of objects; name another file by table=")
         yield from ({"id": id} | row for id, row in content.items()) if isinstance(content, dict) else parts
         return
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with open_text(path, newline="") as file:
         if path.suffix == ".csv":
             yield from csv.DictReader(file)
             return

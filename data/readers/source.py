@@ -13,6 +13,7 @@ from typing import Any
 
 from xemogpt.data.jsonl import one_line
 from xemogpt.data.sample import EmotionSample
+from xemogpt.data.text import open_text
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".flv", ".m4v")
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac")
@@ -118,7 +119,7 @@ class Source:
         """
         seen: dict[str, int] = {}
         key = required[0]
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_text(path, newline="") as file:
             try:
                 reader = csv.DictReader(file)
                 names = [name.strip() for name in reader.fieldnames or ()]
@@ -144,8 +145,6 @@ class Source:
                     yield row
             except csv.Error as error:
                 raise ValueError(f"{path}, line {reader.line_num}: is no row of a .csv ({error})") from None
-            except UnicodeDecodeError as error:
-                raise ValueError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
     def column(self, path: Path, key: str, value: str) -> dict[str, str]:
         """{key: value} of a .csv."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from xemogpt.data.jsonl import JsonLines
 from xemogpt.data.readers.source import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+from xemogpt.data.text import read_text
 
 DIMENSIONS = ("visual", "audio", "global")
 SIDES = ("left", "right")
@@ -63,7 +64,7 @@ def read_items(path: str | os.PathLike, root: str | os.PathLike | None = None) -
         FileNotFoundError: no such file, or a clip's.
     """
     items: list[Item] = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         try:
             row = json.loads(line)
             parts = {name: row[name] for name in ("id", "video", "audio", "left", "right", "left_is")}
