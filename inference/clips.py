@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from xemogpt.data.sample import is_nothing
 from xemogpt.data.text import read_text
 
 VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
@@ -102,7 +103,7 @@ def read_manifest(path: str | os.PathLike) -> list[Clip]:
     """The rows of a .jsonl manifest: `{"video": ..., "audio": ..., "subtitle": ..., "id": ...}`, all but one optional.
 
     Relative paths start at the manifest's folder; other keys (labels, say) are ignored. Of a subtitle by language, as
-    in {"en": "..."}, the English one is taken, or else the first.
+    in {"en": "..."}, the English one is taken, or else the first; a blank one is none.
 
     Raises:
         ValueError: a row that is no such object, with its line number. OSError: the manifest cannot be read.
@@ -133,7 +134,10 @@ def _manifest_clip(line: str, folder: str) -> Clip:
     if not isinstance(row, dict):
         raise ValueError('is not an object such as {"video": "clip.mp4"}')
     if isinstance(words := row.get("subtitle"), dict):  # by language, as `xemogpt.data.sample` has it
-        row["subtitle"] = words.get("en") or next(iter(words.values()), None)
+        said = {language: text for language, text in words.items() if not is_nothing(text)}
+        row["subtitle"] = said.get("en") or next(iter(said.values()), None)
+    if is_nothing(row.get("subtitle")):
+        row["subtitle"] = None
     for key in ("video", "audio", "subtitle", "id"):
         value = row.get(key)
         if not (value is None or (isinstance(value, str) and value) or (key == "audio" and value is False)):

@@ -77,10 +77,14 @@ def test_manifest_rows_and_where_their_paths_start(tmp_path: Path) -> None:
 
 
 def test_manifest_subtitles_by_language(tmp_path: Path) -> None:
-    rows = [{"zh": "再见。", "en": "Goodbye."}, {"zh": "再见。"}, {}]
+    rows: list[Any] = [{"zh": "再见。", "en": "Goodbye."}, {"zh": "再见。"}, {}]
+    rows += [{"en": ""}, {"en": " ", "zh": "再见。"}, "", " \n", "nan", float("nan"), {"en": None}]
     lines = [json.dumps({"id": str(number), "video": "a.mp4", "subtitle": row}) for number, row in enumerate(rows)]
     (tmp_path / "m.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    assert [clip.subtitle for clip in gather_clips([tmp_path / "m.jsonl"])] == ["Goodbye.", "再见。", None]
+    assert [clip.subtitle for clip in gather_clips([tmp_path / "m.jsonl"])] == [
+        *("Goodbye.", "再见。", None),
+        *(None, "再见。", None, None, None, None, None),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 """Readers of public data sets, on miniature trees in the documented layouts with all their irregularities."""
 
 import json
+import math
 import os
 import tracemalloc
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from media_factory import pattern, tone, write_media
 
+from xemogpt.data.check import check_dataset
 from xemogpt.data.readers import READERS, IncompleteDataError, Problem, read_dataset
 from xemogpt.data.readers.source import parse_list
 from xemogpt.data.sample import EmotionSample
@@ -350,6 +352,34 @@ def test_manifest_is_confined_to_its_root(tmp_path: Path) -> None:
     assert problems == [("outside the root", "b"), ("outside the root", "c")]
     samples, _ = lenient("manifest", root, links=True)
     assert "c" in samples
+
+
+def test_a_manifest_is_looked_at_like_any_other_table(tmp_path: Path) -> None:
+    row = {"id": "b", "video": "b.mp4", "label": "nan", "valence": math.nan, "subtitle": "", "text": {"en": "nan"}}
+    rows = [{"id": "a", "video": "./x/../a.mp4", "label": "sad"}, row]
+    files = {"manifest.jsonl": "\n".join(map(json.dumps, rows)), "x/spare.WAV": "", ".hidden.mp4": "", "notes.txt": ""}
+    samples, problems = lenient("manifest", tree(tmp_path, files | {"a.mp4": "", "b.mp4": ""}))
+    kept = {"id": "b", "video": str(tmp_path / "b.mp4")}
+    assert samples["b"].to_row() == kept
+    assert problems == [
+        *[("no label", "b")] * 2,
+        ("no subtitle", "b"),
+        ("no text", "b"),
+        ("unlisted file", "spare"),
+    ]
+    assert len(list(read_dataset("manifest", tmp_path))) == 2  # remarks all
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content"),
+    [("manifest", "manifest.jsonl", "\n"), ("cues", "cues.json", "{}")],
+)
+def test_a_set_without_a_sample_is_not_whole(name: str, file: str, content: str, tmp_path: Path) -> None:
+    tree(tmp_path, {file: content, "a.mp4": ""})
+    assert ("no sample", str(tmp_path)) in lenient(name, tmp_path)[1]
+    with pytest.raises(IncompleteDataError, match="no sample: no row names a clip"):
+        next(read_dataset(name, tmp_path))
+    assert not check_dataset(name, tmp_path).is_whole
 
 
 def test_an_mp4_without_pictures_becomes_sound(tmp_path: Path) -> None:
