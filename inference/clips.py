@@ -13,6 +13,7 @@ from xemogpt.data.text import read_text
 
 VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 AUDIO_SUFFIXES = (".aac", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav")
+TABLE_SUFFIXES = (".csv", ".json", ".parquet", ".tsv", ".xls", ".xlsx")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def gather_clips(sources: Iterable[str | os.PathLike | Clip]) -> list[Clip]:
     """Clips in order, each once: a folder stands for its media files, a .jsonl manifest for its rows.
 
     Raises:
-        ValueError: a bad manifest row (with its line), a folder without media, two clips of one name.
+        ValueError: a bad manifest row (with its line), a folder without media, a table, two clips of one name.
     """
     found: dict[str, Clip] = {}
     for source in sources:
@@ -81,6 +82,11 @@ def _clips_of(source: str | os.PathLike | Clip) -> list[Clip]:
     path = os.fspath(source)
     if os.path.isdir(path):
         return folder_clips(path)
+    if path.lower().endswith(TABLE_SUFFIXES):
+        raise ValueError(
+            f"{path}: is a table, not a clip: give a .jsonl manifest; for a table of clips in a folder "
+            "`xemogpt data export folder FOLDER --out FOLDER/manifest.jsonl` writes one"
+        )
     return read_manifest(path) if path.lower().endswith(".jsonl") else [Clip(path)]
 
 

@@ -131,6 +131,15 @@ def test_line_separators_inside_a_row_do_not_break_it(tmp_path: Path) -> None:
     assert gather_clips([tmp_path / "m.jsonl"])[0].subtitle == "one\u2028two"
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "LABELS.TSV", "rows.parquet", "rows.json"])
+def test_a_table_is_no_clip_and_it_is_said_what_to_give(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("name,label\na,sad\n")
+    with pytest.raises(
+        ValueError, match=rf"{name}: is a table, not a clip: give a .jsonl manifest; .*data export folder"
+    ):
+        explain_files(tmp_path / name, tmp_path / "out.jsonl", model="/absent")
+
+
 def test_same_clip_twice_is_one(tmp_path: Path) -> None:
     assert gather_clips(["a.mp4", "b.mp4", "a.mp4"]) == [Clip("a.mp4"), Clip("b.mp4")]
     with pytest.raises(ValueError, match=r"two different clips are called 'a\.mp4'"):

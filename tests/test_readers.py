@@ -372,7 +372,7 @@ def test_a_manifest_is_looked_at_like_any_other_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "file", "content"),
-    [("manifest", "manifest.jsonl", "\n"), ("cues", "cues.json", "{}")],
+    [("manifest", "manifest.jsonl", "\n"), ("folder", "labels.csv", "name,label\n"), ("cues", "cues.json", "{}")],
 )
 def test_a_set_without_a_sample_is_not_whole(name: str, file: str, content: str, tmp_path: Path) -> None:
     tree(tmp_path, {file: content, "a.mp4": ""})
@@ -429,6 +429,7 @@ ENCODED = {  # reader: a table, what it holds, and the line on which that is not
         '[\n{"video": "a.mp4",\n"conversations": [{"from": "gpt", "value": "caf\u00e9"}]}]',
         3,
     ),
+    "folder": ("labels.csv", "name,label\na,x\nb,caf\u00e9\n", 3),
     "emer-v2": ("emer_v2.csv", "name,chinese,english\na,\u00e9,x\n", 2),
     "m3ed": ("annotation.json", '{"\u00e9": {}}', 1),
 }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from xemogpt.data.readers import exchange, in_the_wild, mer
+from xemogpt.data.readers import exchange, folder, in_the_wild, mer
 from xemogpt.data.readers.source import IncompleteDataError, Problem, Source
 from xemogpt.data.sample import EmotionSample
 
@@ -35,6 +35,7 @@ READERS: dict[str, tuple[Callable[..., Iterator[EmotionSample]], str]] = {  # na
     "ca-mer": (exchange.read_ca_mer, _OWN),
     "conversations": (exchange.read_conversations, _OWN),
     "cues": (exchange.read_cues, _OWN),
+    "folder": (folder.read_folder, _OWN),
     "manifest": (exchange.read_own_manifest, _OWN),
 }
 
