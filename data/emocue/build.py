@@ -53,15 +53,16 @@ def plan(recipe: Recipe) -> Plan:
             line = json_line(_absolute(sample))
             digest.update(line + _sizes(sample))
             file.write(line)
+        losses = [str(problem) for problem in problems if problem.is_loss]
         if not ids:
-            raise ValueError(f"{recipe.input['root']}: the reader {recipe.input['reader']} finds no clip")
+            why = "; ".join(losses[:3]) + "; ..." * (len(losses) > 3)
+            raise ValueError(f"{recipe.input['root']}: the reader {recipe.input['reader']} finds no clip: {why}")
         file.flush()
         os.fsync(file.fileno())
     path = out / f"input-{digest.hexdigest()[:12]}.jsonl"
     os.replace(scratch, path)
     prints = recipe.fingerprints(digest.hexdigest())
     folders = [(stage, out / f"{stage}-{prints[stage]}") for stage in recipe.stages]
-    losses = [str(problem) for problem in problems if problem.is_loss]
     tasks = -(-len(ids) // recipe.clips_per_task)
     return Plan(len(ids), tasks, path, folders, out / "dataset", losses)
 
