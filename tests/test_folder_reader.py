@@ -85,7 +85,7 @@ def test_rows_and_files_that_do_not_fit_are_told_by_name(tmp_path: Path) -> None
     assert problems == [
         "../secret: outside the root: ../secret",
         "form: two files: form.mp4 is taken, form.mkv is not",
-        "gone: missing file: gone",
+        "gone: missing file: gone.*",
         "joy: conflicting rows: joy.mp4: another row has this name; the first one counts",
         "joy: conflicting rows: labels.csv, line 7; the first one counts",
         "joy: missing file: joy.avi (there is joy.mp4)",
@@ -115,7 +115,7 @@ def test_links_out_of_the_root_are_followed_when_told(tmp_path: Path) -> None:
     (root / "b.mp4").symlink_to(tmp_path / "disk" / "a.mp4")
     samples, problems = read(root)
     assert samples == {}
-    assert problems[0] == "a: missing file: a (video is a link out of the root: --links follows it)"
+    assert problems[0] == "a: missing file: a.* (video is a link out of the root: --links follows it)"
     assert problems[1].startswith(f"b: outside the root: {root}/b.mp4 leads to {tmp_path}/disk/a.mp4; --links")
     samples, problems = read(root, links=True)
     assert (list(samples), problems) == (["a", "b"], [])

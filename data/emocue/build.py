@@ -55,7 +55,7 @@ def plan(recipe: Recipe) -> Plan:
             file.write(line)
         losses = [str(problem) for problem in problems if problem.is_loss]
         if not ids:
-            why = "; ".join(losses[:3]) + "; ..." * (len(losses) > 3)
+            why = losses[0] + f" (and {len(losses) - 1} more losses)" * (len(losses) > 1)
             raise ValueError(f"{recipe.input['root']}: the reader {recipe.input['reader']} finds no clip: {why}")
         file.flush()
         os.fsync(file.fileno())

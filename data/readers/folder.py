@@ -155,7 +155,8 @@ class _Clips:
         if not media:
             hints = [f"there is {self._below(path)}" for path in named]
             hints += [f"{name} is a link out of the root: --links follows it" for name in self.source.unfollowed]
-            self.source.note("missing file", id, f"{where}{' (' * bool(hints)}{'; '.join(hints)}{')' * bool(hints)}")
+            wanted = where if _is_media(where) else f"{where}.*"
+            self.source.note("missing file", id, f"{wanted} ({'; '.join(hints)})" if hints else str(wanted))
         return {kind: path for kind, path in media.items() if self.source.inside(Path(path), id)} or None
 
     def list_unlisted(self) -> None:

@@ -204,12 +204,12 @@ class Source:
 
     def inside(self, path: Path, id: str) -> bool:
         """Whether a path stays in the root when symbolic links are followed; listed where it does not."""
-        if self.links or path.resolve().is_relative_to(self.root.resolve()):
+        real = path.resolve()
+        if self.links or real.is_relative_to(self.root.resolve()):
             return True
+        how = f"leads to {real}" if str(real) != os.path.abspath(path) else f"is not below {self.root}"
         self.note(
-            "outside the root",
-            id,
-            f"{path} leads to {path.resolve()}; --links (links=True; in a recipe input.links=true) follows it",
+            "outside the root", id, f"{path} {how}; --links (links=True, in a recipe input.links=true) follows it"
         )
         return False
 
