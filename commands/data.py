@@ -87,6 +87,13 @@ def run_data(args: argparse.Namespace) -> int:
     for problem in lost:
         say(f"left out: {problem}")
     say(f"{count} samples -> {args.out}")
+    root, here = Path(args.root).resolve(), Path(args.out).resolve().parent
+    if args.out.endswith(".jsonl") and not root.is_relative_to(here):
+        say(
+            f"note: {args.root} is not below {here}, so the clips are named in full. Readers refuse what lies outside "
+            f"the manifest's folder: write it to {root / 'manifest.jsonl'}, or read it with --links (in a recipe "
+            "input.links=true)"
+        )
     return 1 if lost else 0
 
 

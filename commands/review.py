@@ -20,7 +20,7 @@ def register(command: Command) -> None:
     add("--out", metavar="PATH", help="report: a folder (default: the ratings'); tasks: a folder")
     add("--repeats", type=float, default=0.1, help="share of the clips that is shown twice (default: %(default)s)")
     add("--host", default="127.0.0.1", help="serve: 0.0.0.0 is for other machines too, without a password")
-    add("--port", type=int, default=7861, help="(default: %(default)s)")
+    add("--port", type=int, default=7861, help="0: any free one (default: %(default)s)")
     add("--media", metavar="URL", default="/data/local-files/?d=", help="tasks: where Label Studio finds KEY.mp4")
     add("--export", metavar="FILE", help="import: Label Studio's JSON export")
     add("--seed", type=int, default=0, help="report: of the bootstrap")
@@ -36,6 +36,8 @@ def run_review(args: argparse.Namespace) -> int:
         raise ValueError(f"review {args.action} needs --items FILE, the review.jsonl of a built data set")
     if not 0 <= args.repeats <= 1:
         raise ValueError(f"--repeats {args.repeats}: is no share from 0 to 1")
+    if not 0 <= args.port <= 65535:
+        raise ValueError(f"--port {args.port}: is none of 0 to 65535 (0: any free one)")
     items = read_items(args.items, args.root)
     if args.action == "serve":
         from xemogpt.data.review.server import ReviewServer
@@ -52,6 +54,7 @@ def run_review(args: argparse.Namespace) -> int:
 
     from xemogpt.data.jsonl import JsonLines
     from xemogpt.data.review import label_studio
+    from xemogpt.data.text import read_json
 
     if args.action == "tasks":
         if not args.out:
@@ -67,11 +70,7 @@ def run_review(args: argparse.Namespace) -> int:
         return 0
     if not args.export:
         raise ValueError("review import needs --export FILE, Label Studio's JSON export")
-    try:
-        exported = json.loads(Path(args.export).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{args.export}: is no JSON ({error})") from None
-    rows = label_studio.from_export(exported, items)
+    rows = label_studio.from_export(read_json(args.export), items)
     folder = Path(args.ratings)
     folder.mkdir(parents=True, exist_ok=True)
     with JsonLines(folder / "label-studio.jsonl", required="key", first="key") as file:

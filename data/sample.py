@@ -9,14 +9,18 @@ A manifest is a .jsonl file with one sample a line; only `id` and one of `video`
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from xemogpt.data.text import open_text
+
 MODALITIES = ("visual", "audio", "global")
 KINDS = ("observation", "inference", "subtitle")
+_MAY_BE_NOTHING = ("subtitle", "label", "labels", "valence", "text", "caption", "source", "split", "licence")
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ class EmotionSample:
             raise ValueError("a sample without id")
         if not self.video and not self.audio:
             raise ValueError(f"{self.id}: has neither video nor audio")
+        if self.valence is not None and not math.isfinite(self.valence):
+            raise ValueError(f"{self.id}: valence {self.valence} is no number")
 
     def cues_of(self, modality: str) -> list[Cue]:
         """The cues of one modality, in order."""
@@ -83,12 +89,12 @@ class EmotionSample:
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> "EmotionSample":
-        """From a row of JSON; a plain string for `subtitle` or `text` is English.
+        """From a row of JSON; a plain string for `subtitle` or `text` is English. What `is_nothing` is left out.
 
         Raises:
             ValueError: an unknown or missing key, or a value that cannot be.
         """
-        row = {key: value for key, value in row.items() if value is not None}
+        row = _without_nothing(row)
         _refuse_unknown(cls, row)
         for key in ("subtitle", "text"):
             if isinstance(row.get(key), str):
@@ -115,15 +121,25 @@ class EmotionSample:
         return row | ({"cues": [short(cue) for cue in row["cues"]]} if "cues" in row else {})
 
 
-def read_manifest(path: str | os.PathLike) -> Iterator[EmotionSample]:
+def is_nothing(value: Any) -> bool:
+    """Whether a value stands for none: null, a blank text, or NaN, which pandas writes as a number and as a text."""
+    if isinstance(value, str):
+        return value.strip().lower() in ("", "nan")
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def read_manifest(path: str | os.PathLike, nothing: list[tuple[str, str]] | None = None) -> Iterator[EmotionSample]:
     """The samples of a manifest, one by one; relative paths are taken from the manifest's folder.
 
+    Args:
+        nothing: a list to which (id, key) is added of what is given but `is_nothing`, before its sample is.
+
     Raises:
-        ValueError: a row that is no sample, or an id met before; names the line.
+        ValueError: a row that is no sample, an id met before, or no UTF-8; names the line.
         FileNotFoundError: no such manifest.
     """
     manifest, seen = Path(path), set()
-    with manifest.open(encoding="utf-8") as file:
+    with open_text(manifest) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -137,12 +153,28 @@ def read_manifest(path: str | os.PathLike) -> Iterator[EmotionSample]:
             except (ValueError, TypeError) as error:
                 raise ValueError(f"{manifest}, line {number}: {error}") from None
             seen.add(sample.id)
+            if nothing is not None:
+                kept = _without_nothing(row)
+                nothing += [(sample.id, key) for key in row if row[key] is not None and kept.get(key) != row[key]]
             media = {
                 name: os.fspath(manifest.parent / value)
                 for name in ("video", "audio")
                 if (value := getattr(sample, name))
             }
             yield dataclasses.replace(sample, **media)
+
+
+def _without_nothing(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without what stands for nothing, as a value, among texts by language and among labels."""
+    kept = {}
+    for key, value in row.items():
+        if key in _MAY_BE_NOTHING and isinstance(value, dict):
+            value = {language: text for language, text in value.items() if not is_nothing(text)}
+        elif key in _MAY_BE_NOTHING and isinstance(value, list | tuple):
+            value = [word for word in value if not is_nothing(word)]
+        if value is not None and not (key in _MAY_BE_NOTHING and is_nothing(value)):
+            kept[key] = value
+    return kept
 
 
 def _refuse_types(row: dict[str, Any]) -> None:
@@ -164,7 +196,9 @@ def _refuse_types(row: dict[str, Any]) -> None:
 
 
 def _is_pair(value: Any) -> bool:
-    numbers = isinstance(value, list | tuple) and all(isinstance(part, int | float) for part in value)
+    numbers = isinstance(value, list | tuple) and all(
+        isinstance(part, int | float) and math.isfinite(part) for part in value
+    )
     return value is None or (numbers and len(value) == 2)
 
 

@@ -8,8 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from xemogpt.data.sample import is_nothing
+from xemogpt.data.text import read_text
+
 VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 AUDIO_SUFFIXES = (".aac", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav")
+TABLE_SUFFIXES = (".csv", ".json", ".parquet", ".tsv", ".xls", ".xlsx")
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def gather_clips(sources: Iterable[str | os.PathLike | Clip]) -> list[Clip]:
     """Clips in order, each once: a folder stands for its media files, a .jsonl manifest for its rows.
 
     Raises:
-        ValueError: a bad manifest row (with its line), a folder without media, two clips of one name.
+        ValueError: a bad manifest row (with its line), a folder without media, a table, two clips of one name.
     """
     found: dict[str, Clip] = {}
     for source in sources:
@@ -78,6 +82,11 @@ def _clips_of(source: str | os.PathLike | Clip) -> list[Clip]:
     path = os.fspath(source)
     if os.path.isdir(path):
         return folder_clips(path)
+    if path.lower().endswith(TABLE_SUFFIXES):
+        raise ValueError(
+            f"{path}: is a table, not a clip: give a .jsonl manifest; for a table of clips in a folder "
+            "`xemogpt data export folder FOLDER --out FOLDER/manifest.jsonl` writes one"
+        )
     return read_manifest(path) if path.lower().endswith(".jsonl") else [Clip(path)]
 
 
@@ -100,16 +109,13 @@ def read_manifest(path: str | os.PathLike) -> list[Clip]:
     """The rows of a .jsonl manifest: `{"video": ..., "audio": ..., "subtitle": ..., "id": ...}`, all but one optional.
 
     Relative paths start at the manifest's folder; other keys (labels, say) are ignored. Of a subtitle by language, as
-    in {"en": "..."}, the English one is taken, or else the first.
+    in {"en": "..."}, the English one is taken, or else the first; a blank one is none.
 
     Raises:
         ValueError: a row that is no such object, with its line number. OSError: the manifest cannot be read.
     """
     folder = os.path.dirname(os.fspath(path))
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{os.fspath(path)}: is not UTF-8 text (byte {error.start})") from None
+    lines = read_text(path).split("\n")
     clips: dict[str, tuple[int, Clip]] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -134,7 +140,10 @@ def _manifest_clip(line: str, folder: str) -> Clip:
     if not isinstance(row, dict):
         raise ValueError('is not an object such as {"video": "clip.mp4"}')
     if isinstance(words := row.get("subtitle"), dict):  # by language, as `xemogpt.data.sample` has it
-        row["subtitle"] = words.get("en") or next(iter(words.values()), None)
+        said = {language: text for language, text in words.items() if not is_nothing(text)}
+        row["subtitle"] = said.get("en") or next(iter(said.values()), None)
+    if is_nothing(row.get("subtitle")):
+        row["subtitle"] = None
     for key in ("video", "audio", "subtitle", "id"):
         value = row.get(key)
         if not (value is None or (isinstance(value, str) and value) or (key == "audio" and value is False)):

@@ -124,3 +124,38 @@ def test_an_export_has_every_id_once(tmp_path: Path, capsys: pytest.CaptureFixtu
     for option in ("links=true", "strict=false"):
         assert main(["data", "check", "mer2023", str(root), "--option", option]) == 2
         assert "is none of a reader; see --links" in capsys.readouterr().err
+
+
+def test_an_export_goes_on_to_the_builder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The route of docs/data.md and of the recipes' heads: the manifest lies with the clips, and nothing is followed
+    out of there unless one says so."""
+    root, recipe = tmp_path / "SC", tmp_path / "r.yaml"
+    (root / "wavs").mkdir(parents=True)
+    (root / "wavs" / "z1.wav").touch()
+    (root / "all.jsonl").write_text('{"id": "z1", "path": "wavs/z1.wav", "text": "A calm voice."}\n')
+    endpoint = {"base_url": "http://localhost/v1", "model": "m"}
+    ask = {"name": "audio", "endpoint": "m", "prompt": "emocue-audio-1", "sees": ["audio"]}
+    plain = {"input": {"reader": "manifest", "strict": False}, "out": str(tmp_path / "built")}
+    recipe.write_text(json.dumps(plain | {"endpoints": {"m": endpoint}, "infer": [ask]}))
+
+    def plan(clips: Path, *more: str) -> int:
+        changes = [part for change in (f"input.root={clips}", *more) for part in ("--set", change)]
+        return main(["build-emocue", "--recipe", str(recipe), "--plan", *changes])
+
+    assert main(["data", "export", "speechcraft", str(root), "--out", str(root / "manifest.jsonl")]) == 0
+    assert "note:" not in capsys.readouterr().err
+    assert plan(root) == 0
+    assert "1 clips in 1 tasks, 0 losses" in capsys.readouterr().out
+    assert main(["data", "export", "speechcraft", str(root), "--out", str(root / "again.jsonl")]) == 0
+
+    (tmp_path / "clips").mkdir()
+    elsewhere = tmp_path / "clips" / "manifest.jsonl"
+    (root / "again.jsonl").unlink()
+    assert main(["data", "export", "speechcraft", str(root), "--out", str(elsewhere)]) == 0
+    assert f"write it to {root / 'manifest.jsonl'}, or read it with --links" in capsys.readouterr().err
+    assert plan(tmp_path / "clips") == 2
+    said = capsys.readouterr().err
+    wav = root.resolve() / "wavs" / "z1.wav"
+    assert f"finds no clip: z1: outside the root: {wav} is not below {tmp_path / 'clips'}; --links" in said
+    assert "input.links=true" in said
+    assert plan(tmp_path / "clips", "input.links=true") == 0

@@ -282,6 +282,11 @@ RECIPE = {
         ("endpoints.m.in_flight", "8", "in_flight: '8' is no int"),
         ("endpoints.m.temperature", True, "temperature: True is no float"),
         ("endpoints", ["m"], "endpoints: is no mapping"),
+        ("frames", 0, "frames: 0 is less than 1"),
+        ("caption_words", -1, "caption_words: -1 is less than 1"),
+        ("review", -5, "review: -5 is less than 0"),
+        ("clips_per_task", 0, "clips_per_task: 0 is less than 1"),
+        ("validation", 1, "validation: 1 is no share"),
     ],
 )
 def test_a_bad_recipe_says_what_is_wrong(key: str, value: Any, message: str, tmp_path: Path) -> None:
@@ -338,3 +343,21 @@ def test_settings_of_the_command_are_of_the_recipes_kinds(tmp_path: Path, capsys
     for setting, message in (("budget.usd", "--set 'budget.usd' is not"), ("frames=[", "'[' is no YAML")):
         assert main([*command, setting]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_plan_that_fails_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips, out = make_clips(tmp_path / "clips", 2), tmp_path / "new" / "built"
+    (tmp_path / "r.yaml").write_text(json.dumps(RECIPE | {"out": str(out)}))
+    command = ["build-emocue", "--recipe", str(tmp_path / "r.yaml"), "--plan", "--set"]
+    assert main([*command, f"input.root={tmp_path / 'none'}"]) == 2
+    (clips / "c0001.wav").rename(clips / "gone.wav")
+    assert main([*command, f"input.root={clips}"]) == 2
+    assert "c0001: missing file" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+    (clips / "gone.wav").rename(clips / "c0001.wav")
+    assert main([*command, f"input.root={clips}"]) == 0
+    (clips / "c0001.wav").unlink()
+    before = sorted(out.iterdir())
+    assert before
+    assert main([*command, f"input.root={clips}"]) == 2
+    assert sorted(out.iterdir()) == before

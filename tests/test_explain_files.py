@@ -77,10 +77,14 @@ def test_manifest_rows_and_where_their_paths_start(tmp_path: Path) -> None:
 
 
 def test_manifest_subtitles_by_language(tmp_path: Path) -> None:
-    rows = [{"zh": "再见。", "en": "Goodbye."}, {"zh": "再见。"}, {}]
+    rows: list[Any] = [{"zh": "再见。", "en": "Goodbye."}, {"zh": "再见。"}, {}]
+    rows += [{"en": ""}, {"en": " ", "zh": "再见。"}, "", " \n", "nan", float("nan"), {"en": None}]
     lines = [json.dumps({"id": str(number), "video": "a.mp4", "subtitle": row}) for number, row in enumerate(rows)]
     (tmp_path / "m.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    assert [clip.subtitle for clip in gather_clips([tmp_path / "m.jsonl"])] == ["Goodbye.", "再见。", None]
+    assert [clip.subtitle for clip in gather_clips([tmp_path / "m.jsonl"])] == [
+        *("Goodbye.", "再见。", None),
+        *(None, "再见。", None, None, None, None, None),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -104,10 +108,18 @@ def test_bad_manifest_row_is_named_by_its_line(tmp_path: Path, line: str, messag
     assert not (tmp_path / "out.jsonl").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xff\xfe{"])
-def test_manifest_without_rows(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"m\.jsonl: the manifest has no rows"),
+        (b"\n\n", r"m\.jsonl: the manifest has no rows"),
+        (b"\xff\xfe{", r"m\.jsonl: is not UTF-8 text but UTF-16; save it"),
+        (b'{"video": "a.mp4"}\n{"video": "\xe9.mp4"}', r"m\.jsonl, line 2: is not UTF-8 text; save it as UTF-8"),
+    ],
+)
+def test_manifest_without_rows_or_of_another_encoding(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "m.jsonl").write_bytes(content)
-    with pytest.raises(ValueError, match=r"m\.jsonl: (the manifest has no rows|is not UTF-8)"):
+    with pytest.raises(ValueError, match=message):
         gather_clips([tmp_path / "m.jsonl"])
 
 
@@ -117,6 +129,15 @@ def test_line_separators_inside_a_row_do_not_break_it(tmp_path: Path) -> None:
     assert json.loads(json_line(row)) == row
     (tmp_path / "m.jsonl").write_text('{"video": "a.mp4", "subtitle": "one\u2028two"}\n', encoding="utf-8")
     assert gather_clips([tmp_path / "m.jsonl"])[0].subtitle == "one\u2028two"
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "LABELS.TSV", "rows.parquet", "rows.json"])
+def test_a_table_is_no_clip_and_it_is_said_what_to_give(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("name,label\na,sad\n")
+    with pytest.raises(
+        ValueError, match=rf"{name}: is a table, not a clip: give a .jsonl manifest; .*data export folder"
+    ):
+        explain_files(tmp_path / name, tmp_path / "out.jsonl", model="/absent")
 
 
 def test_same_clip_twice_is_one(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 """Readers of public data sets, on miniature trees in the documented layouts with all their irregularities."""
 
 import json
+import math
 import os
 import tracemalloc
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from media_factory import pattern, tone, write_media
 
+from xemogpt.data.check import check_dataset
 from xemogpt.data.readers import READERS, IncompleteDataError, Problem, read_dataset
 from xemogpt.data.readers.source import parse_list
 from xemogpt.data.sample import EmotionSample
@@ -352,6 +354,34 @@ def test_manifest_is_confined_to_its_root(tmp_path: Path) -> None:
     assert "c" in samples
 
 
+def test_a_manifest_is_looked_at_like_any_other_table(tmp_path: Path) -> None:
+    row = {"id": "b", "video": "b.mp4", "label": "nan", "valence": math.nan, "subtitle": "", "text": {"en": "nan"}}
+    rows = [{"id": "a", "video": "./x/../a.mp4", "label": "sad"}, row]
+    files = {"manifest.jsonl": "\n".join(map(json.dumps, rows)), "x/spare.WAV": "", ".hidden.mp4": "", "notes.txt": ""}
+    samples, problems = lenient("manifest", tree(tmp_path, files | {"a.mp4": "", "b.mp4": ""}))
+    kept = {"id": "b", "video": str(tmp_path / "b.mp4")}
+    assert samples["b"].to_row() == kept
+    assert problems == [
+        *[("no label", "b")] * 2,
+        ("no subtitle", "b"),
+        ("no text", "b"),
+        ("unlisted file", "spare"),
+    ]
+    assert len(list(read_dataset("manifest", tmp_path))) == 2  # remarks all
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content"),
+    [("manifest", "manifest.jsonl", "\n"), ("folder", "labels.csv", "name,label\n"), ("cues", "cues.json", "{}")],
+)
+def test_a_set_without_a_sample_is_not_whole(name: str, file: str, content: str, tmp_path: Path) -> None:
+    tree(tmp_path, {file: content, "a.mp4": ""})
+    assert ("no sample", str(tmp_path)) in lenient(name, tmp_path)[1]
+    with pytest.raises(IncompleteDataError, match="no sample: no row names a clip"):
+        next(read_dataset(name, tmp_path))
+    assert not check_dataset(name, tmp_path).is_whole
+
+
 def test_an_mp4_without_pictures_becomes_sound(tmp_path: Path) -> None:
     (tmp_path / "video").mkdir()
     write_media(tmp_path / "video/a.mp4", audio=tone(0.5))
@@ -385,6 +415,43 @@ def test_tables_that_cannot_be_read_say_why(tmp_path: Path) -> None:
         list(read_dataset("emer-v2", tmp_path))
     (tmp_path / "emer_v2.csv").write_text("name,chinese,english\na,x,y,z\n")
     assert lenient("emer-v2", tmp_path)[1] == [("bad value", "a")]
+
+
+ENCODED = {  # reader: a table, what it holds, and the line on which that is not ASCII
+    "manifest": (
+        "manifest.jsonl",
+        '{"id": "a", "video": "a.mp4"}\n{"id": "b", "video": "b.mp4", "text": "caf\u00e9"}\n',
+        2,
+    ),
+    "speechcraft": ("s.csv", "id,path,text\na,a.wav,caf\u00e9\n", 2),
+    "conversations": (
+        "c.json",
+        '[\n{"video": "a.mp4",\n"conversations": [{"from": "gpt", "value": "caf\u00e9"}]}]',
+        3,
+    ),
+    "folder": ("labels.csv", "name,label\na,x\nb,caf\u00e9\n", 3),
+    "emer-v2": ("emer_v2.csv", "name,chinese,english\na,\u00e9,x\n", 2),
+    "m3ed": ("annotation.json", '{"\u00e9": {}}', 1),
+}
+
+
+@pytest.mark.parametrize("name", ENCODED)
+def test_of_another_encoding_the_file_and_the_line_are_named(name: str, tmp_path: Path) -> None:
+    file, content, line = ENCODED[name]
+    long = content.replace("x", "x" * 20_000)  # more than is decoded at once
+    for encoding in ("latin-1", "gbk"):
+        (tmp_path / file).write_bytes(long.encode(encoding))
+        with pytest.raises(ValueError, match=rf"{file}, line {line}: is not UTF-8 text; save it as UTF-8 \(iconv -f"):
+            list(read_dataset(name, tmp_path))
+    for encoding in ("utf-16", "utf-16-be") if name in ("conversations", "m3ed") else ("utf-16",):
+        (tmp_path / file).write_bytes(content.encode(encoding))
+        with pytest.raises(ValueError, match=rf"{file}: is not UTF-8 text but UTF-16; save it as UTF-8"):
+            list(read_dataset(name, tmp_path))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    files = {"manifest.jsonl": '\ufeff{"id": "a", "video": "a.mp4"}\n', "a.mp4": ""}
+    assert [sample.id for sample in read_dataset("manifest", tree(tmp_path, files))] == ["a"]
 
 
 @pytest.mark.parametrize(("name", "options"), [("manifest", {}), ("speechcraft", {"table": "s.csv"}), ("emer-v2", {})])

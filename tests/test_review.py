@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -197,6 +198,53 @@ def test_media_come_by_key_and_in_parts(tmp_path: Path) -> None:
             assert ask(server, foreign)[0] == 404
 
 
+def test_what_is_wrong_is_told_without_telling_the_clip(tmp_path: Path) -> None:
+    items = read_items(items_file(tmp_path, 1))
+    with serving(ReviewServer(items, tmp_path / "r", 0, "127.0.0.1")) as server:
+        body: dict[str, Any] = {"rater": "ann", "key": items[0].key, "scores": scores(items[0]), "seconds": 1}
+        for change, message in (
+            ({"scores": scores(items[0], left=6)}, "6 is none of 1 to 5"),
+            ({"scores": {}}, "needs visual, audio, global of left and right"),
+            ({"seconds": math.nan}, "seconds nan is no number"),
+            ({"rater": ["ann"]}, ""),
+        ):
+            status, said, _ = ask(server, "/rate", body | change)
+            assert (status, message in json.loads(said)["error"]) == (400, True)
+            assert b"clip-" not in said
+        for length in ("abc", "-5", "²", "1" * 20, ""):
+            connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+            connection.putrequest("POST", "/rate")
+            connection.putheader("Content-Type", "application/json")
+            connection.putheader("Content-Length", length.encode())
+            connection.endheaders()
+            assert connection.getresponse().status == 400
+        slow = http.client.HTTPConnection("127.0.0.1", server.server_port)
+        slow.request("POST", "/rate", headers={"Content-Type": "application/json", "Content-Length": "50"})
+        assert ask(server, "/rate", body)[0] == 200  # while the other has yet to send its rating
+        slow.close()
+
+
+def test_raters_are_called_what_they_are_called(tmp_path: Path) -> None:
+    items = read_items(items_file(tmp_path, 1))
+    with serving(ReviewServer(items, tmp_path / "r", 0, "127.0.0.1")) as server:
+        for rater, name in (("李", "李"), ("नेहा", "नेहा"), ("Zoe\u0308", "Zo\u00eb"), (" Zo\u00eb ", "Zo\u00eb")):
+            assert ask(server, f"/next?rater={quote(rater)}")[0] == 200
+            body = {"rater": rater, "key": items[0].key, "scores": scores(items[0]), "seconds": 1}
+            assert ask(server, "/rate", body)[0] == (400 if rater.startswith(" ") else 200)  # rated before
+            assert (tmp_path / "r" / f"{name}.jsonl").is_file()
+        for rater in ("", " ", "..", "-a", "_a", "a/b", "a\\b", "a b", "a\u202eb", "a\n", "李" * 33):
+            wanted = 200 if rater == "a\n" else 400
+            assert ask(server, f"/next?rater={quote(rater)}")[0] == wanted, rater
+    assert {row["rater"] for row in read_ratings((tmp_path / "r").glob("*.jsonl"))} == {"李", "नेहा", "Zo\u00eb"}
+
+
+def test_a_port_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    items = str(items_file(tmp_path, 1))
+    for port in ("80000", "-1"):
+        assert main(["review", "serve", "--items", items, "--ratings", str(tmp_path / "r"), "--port", port]) == 2
+        assert f"--port {port}: is none of 0 to 65535" in capsys.readouterr().err
+
+
 def test_other_sites_cannot_ask_or_rate(tmp_path: Path) -> None:
     items = read_items(items_file(tmp_path, 1))
     with serving(ReviewServer(items, tmp_path / "r", 0, "127.0.0.1")) as server:
@@ -207,7 +255,7 @@ def test_other_sites_cannot_ask_or_rate(tmp_path: Path) -> None:
         assert ask(server, "/rate", body)[0] == 200
 
 
-def test_label_studio_goes_out_and_comes_in(tmp_path: Path) -> None:
+def test_label_studio_goes_out_and_comes_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = items_file(tmp_path / "items", 3)
     assert main(["review", "tasks", "--items", str(path), "--out", str(tmp_path / "ls"), "--media", "/m/"]) == 0
     tasks = json.loads((tmp_path / "ls" / "tasks.json").read_text())
@@ -238,6 +286,7 @@ def test_label_studio_goes_out_and_comes_in(tmp_path: Path) -> None:
     tasks[1]["annotations"] *= 2
     (tmp_path / "export.json").write_text(json.dumps(tasks))
     assert main([*inwards, str(tmp_path / "export.json")]) == 2
+    assert "task 2, clip-1: ls-7 has rated it twice" in capsys.readouterr().err
     assert read_ratings([tmp_path / "r" / "label-studio.jsonl"]) == rows  # what was imported before is kept
     tasks[0]["data"]["key"] = "unknown"
     with pytest.raises(ValueError, match="task 1: is none that was exported"):

@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ def test_manifest_resolves_paths_against_its_folder(tmp_path: Path) -> None:
         ('{"id": "b", "video": 5}', "line 2: video 5 is no text"),
         ('{"id": "b", "video": "a.mp4", "labels": "sad"}', "line 2: labels 'sad' is no list of words"),
         ('{"id": "b", "video": "a.mp4", "valence": "high"}', "line 2: valence 'high' is no number"),
+        ('{"id": "b", "video": "a.mp4", "valence": Infinity}', "line 2: b: valence inf is no number"),
+        ('{"id": "b", "video": "a.mp4", "cues": [{"text": "x", "modality": "audio", "time": [NaN, 1]}]}', "no pair"),
         ('{"id": "b", "video": "a.mp4", "text": {"en": 3}}', "line 2: text is neither a text nor texts"),
         ('{"id": "b", "video": "a.mp4", "cues": ["x"]}', "line 2: cues is no list of objects"),
         ('{"id": "b", "video": "a.mp4", "cues": [{"text": "x", "modality": "audio", "time": [1]}]}', "no pair"),
@@ -88,6 +91,29 @@ def test_a_record_for_arrow_loses_nothing(row: dict[str, Any], tmp_path: Path) -
     again = datasets.Dataset.from_parquet(str(tmp_path / "one.parquet"), cache_dir=str(tmp_path))
     assert again.features == features()
     assert from_record(again[0]) == sample
+
+
+def test_what_stands_for_nothing_is_left_out_and_told(tmp_path: Path) -> None:
+    row = {"id": "nan", "video": "a.mp4", "label": "NaN", "valence": math.nan, "subtitle": {"en": "", "zh": "你好"}}
+    row |= {"text": " ", "labels": ["sad", "nan"], "caption": None, "split": "train"}
+    (tmp_path / "m.jsonl").write_text(json.dumps(row))
+    nothing: list[tuple[str, str]] = []
+    (sample,) = read_manifest(tmp_path / "m.jsonl", nothing)
+    kept = {
+        "id": "nan",
+        "video": str(tmp_path / "a.mp4"),
+        "subtitle": {"zh": "你好"},
+        "labels": ("sad",),
+        "split": "train",
+    }
+    assert sample.to_row() == kept
+    assert nothing == [("nan", key) for key in ("label", "valence", "subtitle", "text", "labels")]
+
+
+@pytest.mark.parametrize("valence", [math.nan, math.inf])
+def test_no_sample_has_a_valence_that_json_lacks(valence: float) -> None:
+    with pytest.raises(ValueError, match="a: valence (nan|inf) is no number"):
+        EmotionSample("a", video="a.mp4", valence=valence)
 
 
 def test_json_schema_says_what_from_row_says() -> None:

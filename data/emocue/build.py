@@ -5,9 +5,10 @@ Every stage has the folder `{stage}-{fingerprint}`; the fingerprint holds all th
 prompt makes a new folder for its stage and those after it, and the folders before are taken as they are.
 """
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,11 @@ def plan(recipe: Recipe) -> Plan:
         ValueError, OSError: as `read_dataset`; no clip; an id twice.
     """
     out = Path(recipe.out)
-    out.mkdir(parents=True, exist_ok=True)
     scratch, digest, ids = out / ".input.part", hashlib.sha256(), set()
     problems: list[Any] = []
     options = recipe.input.get("options") or {}
     flags = {name: recipe.input[name] for name in ("strict", "links") if name in recipe.input}
-    with scratch.open("wb") as file:
+    with _made_for(scratch), scratch.open("wb") as file:
         samples = read_dataset(recipe.input["reader"], recipe.input["root"], problems=problems, **flags, **options)
         for sample in samples:
             if sample.id in ids:
@@ -56,15 +56,16 @@ def plan(recipe: Recipe) -> Plan:
             line = json_line(_absolute(sample))
             digest.update(line + _sizes(sample))
             file.write(line)
+        losses = [str(problem) for problem in problems if problem.is_loss]
+        if not ids:
+            why = losses[0] + f" (and {len(losses) - 1} more losses)" * (len(losses) > 1)
+            raise ValueError(f"{recipe.input['root']}: the reader {recipe.input['reader']} finds no clip: {why}")
         file.flush()
         os.fsync(file.fileno())
-    if not ids:
-        raise ValueError(f"{recipe.input['root']}: the reader {recipe.input['reader']} finds no clip")
     path = out / f"input-{digest.hexdigest()[:12]}.jsonl"
     os.replace(scratch, path)
     prints = recipe.fingerprints(digest.hexdigest())
     folders = [(stage, out / f"{stage}-{prints[stage]}") for stage in recipe.stages]
-    losses = [str(problem) for problem in problems if problem.is_loss]
     tasks = -(-len(ids) // recipe.clips_per_task)
     return Plan(len(ids), tasks, path, folders, out / "dataset", losses)
 
@@ -141,6 +142,21 @@ def forget_failures(recipe: Recipe) -> int:
 
 
 _ASK_AGAIN = " asked again "  # after the key of a request that shall not be found by it
+
+
+@contextlib.contextmanager
+def _made_for(scratch: Path) -> Iterator[None]:
+    """With the folder of a file; if what is done meanwhile fails, neither is left that was not there before."""
+    made = [folder for folder in scratch.parents if not folder.exists()]
+    scratch.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another process has put something there
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 def _count(folder: Path, part: str) -> int:

@@ -100,8 +100,11 @@ class Recipe:
         names = [each.name for each in self.infer]
         if len(set(names)) < len(names):
             raise ValueError("infer: two passes of one name")
-        if not 0 <= self.validation < 1 or self.clips_per_task < 1:
-            raise ValueError("validation must be from 0 to below 1, clips_per_task at least 1")
+        if not 0 <= self.validation < 1:
+            raise ValueError(f"validation: {self.validation} is no share from 0 to below 1")
+        for name, least in (("clips_per_task", 1), ("frames", 1), ("caption_words", 1), ("review", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: {getattr(self, name)} is less than {least}")
         for asking in (*self.infer, self.merge, self.short):
             if asking is not None and asking.endpoint not in self.endpoints:
                 raise ValueError(f"endpoint {asking.endpoint!r} is none of {', '.join(self.endpoints)}")

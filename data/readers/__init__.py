@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from xemogpt.data.readers import exchange, in_the_wild, mer
+from xemogpt.data.readers import exchange, folder, in_the_wild, mer
 from xemogpt.data.readers.source import IncompleteDataError, Problem, Source
 from xemogpt.data.sample import EmotionSample
 
@@ -35,6 +35,7 @@ READERS: dict[str, tuple[Callable[..., Iterator[EmotionSample]], str]] = {  # na
     "ca-mer": (exchange.read_ca_mer, _OWN),
     "conversations": (exchange.read_conversations, _OWN),
     "cues": (exchange.read_cues, _OWN),
+    "folder": (folder.read_folder, _OWN),
     "manifest": (exchange.read_own_manifest, _OWN),
 }
 
@@ -94,6 +95,15 @@ def open_dataset(name: str, root: str | os.PathLike, **options: Any) -> tuple[So
     shared = {key: options.pop(key) for key in ("verify", "links", "probe") if key in options}
     source = Source(name, root, licence, **shared)
     try:
-        return source, read(source, **options)
+        return source, _at_least_one(source, read(source, **options))
     except TypeError as error:  # a generator: only the arguments have been looked at
         raise ValueError(f"{name}: {error}; docs/data.md has the options of each reader") from None
+
+
+def _at_least_one(source: Source, samples: Iterator[EmotionSample]) -> Iterator[EmotionSample]:
+    there = False
+    for sample in samples:
+        there = True
+        yield sample
+    if not there and not any(problem.is_loss for problem in source.problems):
+        source.note("no sample", str(source.root), "no row names a clip")

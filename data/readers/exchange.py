@@ -11,18 +11,20 @@ Cues           {name: {"visual": [...], "auditory": [...], "emotional": [...]}} 
 import csv
 import dataclasses
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from xemogpt.data.readers.source import Source, parse_list, plain
+from xemogpt.data.readers.source import MANIFEST, Source, by_language, parse_list, plain
 from xemogpt.data.sample import Cue, EmotionSample, read_manifest
+from xemogpt.data.text import open_text, read_json
 
 CA_MER_SUBSETS = ("video-aligned", "audio-aligned", "consistent")
+_NOTHING = {"subtitle": "no subtitle", "label": "no label", "labels": "no label", "valence": "no label"}
 _CUE_KEYS = {"visual": "visual", "audio": "audio", "auditory": "audio", "global": "global", "emotional": "global"}
-_CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
 def read_speechcraft(
@@ -51,7 +53,7 @@ def read_speechcraft(
         if not text:
             source.note("no text", id, f"row {number}: {text_field} is empty")
         found = source.at(where, id)
-        yield from source.sample(id, {"audio": found} if found else None, text=_by_language(text), split="train")
+        yield from source.sample(id, {"audio": found} if found else None, text=by_language(text), split="train")
 
 
 def read_ca_mer(source: Source, table: str = "") -> Iterator[EmotionSample]:
@@ -96,13 +98,13 @@ def read_conversations(source: Source, table: str = "", split: str = "train") ->
             label, text = _answer(answer)
             if not text:
                 source.note("no text", id, f"row {number}: an empty answer")
-            yield from source.sample(id, media or None, label=label, text=_by_language(text), split=split)
+            yield from source.sample(id, media or None, label=label, text=by_language(text), split=split)
 
 
 def read_cues(source: Source, table: str = "", split: str = "test") -> Iterator[EmotionSample]:
     """Extracted cues of clips in video/."""
     path = source.find([table] if table else ["*cue*.json", "*.json"])
-    content = _json(path)
+    content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
         raise ValueError(f"{path}: is no {{name: {{visual, auditory, emotional}}}}; name another file by table=")
     for id, entry in content.items():
@@ -120,13 +122,20 @@ def read_cues(source: Source, table: str = "", split: str = "test") -> Iterator[
 
 def read_own_manifest(source: Source, table: str = "") -> Iterator[EmotionSample]:
     """A manifest of this project in the root (or, by `table`, below it), its files looked at."""
-    path = source.find([table] if table else ["manifest.jsonl", "*.jsonl"])
-    for sample in read_manifest(path):
+    path = source.find([table] if table else [MANIFEST, "*.jsonl"])
+    nothing: list[tuple[str, str]] = []
+    named: set[str] = set()
+    for sample in read_manifest(path, nothing):
+        for id, key in nothing:
+            source.note(_NOTHING.get(key, "no text"), id, f"{key}: is blank or NaN")
+        nothing.clear()
         media = {}
         for kind in ("video", "audio"):
             if (given := getattr(sample, kind)) is None:
                 continue
             full = Path(given)
+            if source.verify:
+                named.add(os.path.abspath(full))
             if source.verify and not full.exists():
                 source.note("missing file", sample.id, given)
             elif source.inside(full, sample.id):
@@ -134,6 +143,8 @@ def read_own_manifest(source: Source, table: str = "") -> Iterator[EmotionSample
         if media and (media := source.opened(sample.id, media)):
             kept: dict[str, Any] = {"video": None, "audio": None} | media
             yield dataclasses.replace(sample, **kept)
+    if source.verify:
+        source.list_unlisted_but(named)
 
 
 def _answer(text: str) -> tuple[str | None, str]:
@@ -143,27 +154,16 @@ def _answer(text: str) -> tuple[str | None, str]:
     return (label.group(1).strip() or None) if label else None, rest.strip()
 
 
-def _by_language(text: str) -> dict[str, str]:
-    return {"zh" if _CHINESE.search(text) else "en": text} if text else {}
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise ValueError(f"{path}: is no JSON ({error})") from None
-
-
 def _records(path: Path) -> Iterator[dict[str, Any]]:
     """Rows of .csv and .jsonl one by one; of .json, a list of objects or {id: object}."""
     if path.suffix == ".json":
-        content = _json(path)
+        content = read_json(path)
         parts = list(content.values()) if isinstance(content, dict) else content
         if not isinstance(parts, list) or not all(isinstance(row, dict) for row in parts):
             raise ValueError(f"{path}: holds no list of objects; name another file by table=")
         yield from ({"id": id} | row for id, row in content.items()) if isinstance(content, dict) else parts
         return
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with open_text(path, newline="") as file:
         if path.suffix == ".csv":
             yield from csv.DictReader(file)
             return

@@ -7,7 +7,6 @@ M3ED  annotation.json {movie: {clip: {SpeakerInfo, Dialog: {utterance: {Speaker,
       EmoAnnotation: {final_main_emo, ...}}}}}}; splitInfo/movie_list_{train,val,test}.txt.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from xemogpt.data.readers.source import Source, number_or_name, plain
 from xemogpt.data.sample import EmotionSample
+from xemogpt.data.text import read_json, read_text
 
 MAFW_LABELS = (
     *("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt", "anxiety"),
@@ -40,7 +40,7 @@ def read_mafw(source: Source, fold: int = 1, task: str = "single", captions: str
         texts = {number_or_name(Path(row["name"]).stem): row for row in rows}
     for split in ("train", "test"):
         seen: dict[str, str] = {}
-        lines = (folder / f"{split}.txt").read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(folder / f"{split}.txt").splitlines()
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -123,13 +123,10 @@ def _frames(source: Source, id: str) -> dict[str, str] | None:
 def read_m3ed(source: Source) -> Iterator[EmotionSample]:
     """Utterances; the clips, cut at StartTime and EndTime, lie as video/{utterance}.mp4 (or audio/{utterance}.wav)."""
     path = source.find(["annotation.json", "M3ED*.json"])
-    try:
-        movies = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise ValueError(f"{path}: is no JSON ({error})") from None
+    movies = read_json(path)
     splits: dict[str, str] = {}
     for name, split in (("train", "train"), ("val", "validation"), ("test", "test")):
-        listed = source.find([f"movie_list_{name}.txt"]).read_text(encoding="utf-8-sig").split()
+        listed = read_text(source.find([f"movie_list_{name}.txt"])).split()
         splits |= dict.fromkeys(listed, split)
     for movie in sorted(set(splits) - set(movies)):
         source.note("missing file", movie, f"in splitInfo, but not in {path.name}")

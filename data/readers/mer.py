@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from xemogpt.data.readers.source import Source, parse_list, plain
+from xemogpt.data.readers.source import Source, number, parse_list, plain
 from xemogpt.data.sample import EmotionSample
 
 MER2023_LABELS = ("neutral", "angry", "happy", "sad", "worried", "surprise")
@@ -173,7 +173,7 @@ def _discrete(source: Source, row: dict[str, Any]) -> dict[str, Any]:
         source.note("bad value", row["name"], f"label {label!r} is none of {', '.join(MER2023_LABELS)}")
         label = ""
     try:
-        return {"label": label or None, "valence": float(valence) if valence else None}
+        return {"label": label or None, "valence": number(valence) if valence else None}
     except ValueError:
         source.note("bad value", row["name"], f"valence {valence!r} is no number")
         return {"label": label or None}

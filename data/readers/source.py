@@ -6,19 +6,25 @@ import csv
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xemogpt.data.jsonl import one_line
 from xemogpt.data.sample import EmotionSample
+from xemogpt.data.text import open_text
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".flv", ".m4v")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".flv", ".m4v", ".mpg", ".mpeg", ".wmv", ".3gp")
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac")
 # What costs a sample, or a part of one that the tables promise; the other kinds are worth knowing.
-LOSSES = ("missing file", "outside the root", "bad value", "conflicting rows", "unreadable")
-REMARKS = ("no subtitle", "no text", "no label", "repeated row", "two files", "unlisted file", "no such stream")
+LOSSES = ("missing file", "outside the root", "bad value", "conflicting rows", "unreadable", "no sample")
+REMARKS = (
+    *("no subtitle", "no text", "no label", "no split", "repeated row", "unread column", "two files", "unlisted file"),
+    "no such stream",
+)
+MANIFEST = "manifest.jsonl"
+_CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _NOTHING = {"", "nan", "none", "null", "n/a", "<na>"}
 
 
@@ -77,6 +83,7 @@ class Source:
         self.problems: list[Problem] = []
         self.seconds: dict[str, float] = {}
         self._indices: dict[tuple[str, tuple[str, ...]], dict[str, Path]] = {}
+        self.unfollowed: set[str] = set()
         self._asked: set[Path] = set()
         if not self.root.is_dir():
             raise FileNotFoundError(f"{self.root}: no such folder; give the root of your copy of {name}")
@@ -97,19 +104,23 @@ class Source:
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise ValueError(f"{name}: a table is named by its path below {self.root}")
             found = sorted(path for path in self.root.rglob(name) if path.is_file())
+            if name.startswith("*"):  # what `data export` has put beside the tables is none of them
+                found = [path for path in found if path.name != MANIFEST]
             if len(found) > 1:
                 listed = ", ".join(str(path.relative_to(self.root)) for path in found[:5])
-                raise FileNotFoundError(f"{self.root}: {name} is there {len(found)} times ({listed}); keep one")
+                raise FileNotFoundError(
+                    f"{self.root}: {name} is there {len(found)} times ({listed}); keep one, or name it by table="
+                )
             if found:
                 return found[0]
         wanted = list(columns)
-        alike = [path for path in sorted(self.root.glob("*.csv")) if wanted and _header(path) == wanted]
+        alike = [path for path in sorted(self.root.glob("*.csv")) if wanted and _begins_with(path, wanted)]
         if len(alike) == 1:
             return alike[0]
         more = f", nor one .csv with the columns {','.join(wanted)}" if wanted else ""
         raise FileNotFoundError(f"{self.root}: {self.name} needs {' or '.join(names)}{more}")
 
-    def rows(self, path: Path, required: Sequence[str]) -> Iterator[dict[str, str]]:
+    def rows(self, path: Path, required: Sequence[str], delimiter: str = ",") -> Iterator[dict[str, str]]:
         """The rows of a .csv; the first of `required` is the id. Cells that say NaN are empty. A row met before is
         listed and left out.
 
@@ -118,9 +129,9 @@ class Source:
         """
         seen: dict[str, int] = {}
         key = required[0]
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_text(path, newline="") as file:
             try:
-                reader = csv.DictReader(file)
+                reader = csv.DictReader(file, delimiter=delimiter)
                 names = [name.strip() for name in reader.fieldnames or ()]
                 if absent := set(required) - set(names):
                     raise ValueError(f"{path}: no column {', '.join(sorted(absent))}; it has {', '.join(names)}")
@@ -144,8 +155,6 @@ class Source:
                     yield row
             except csv.Error as error:
                 raise ValueError(f"{path}, line {reader.line_num}: is no row of a .csv ({error})") from None
-            except UnicodeDecodeError as error:
-                raise ValueError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
     def column(self, path: Path, key: str, value: str) -> dict[str, str]:
         """{key: value} of a .csv."""
@@ -195,9 +204,13 @@ class Source:
 
     def inside(self, path: Path, id: str) -> bool:
         """Whether a path stays in the root when symbolic links are followed; listed where it does not."""
-        if self.links or path.resolve().is_relative_to(self.root.resolve()):
+        real = path.resolve()
+        if self.links or real.is_relative_to(self.root.resolve()):
             return True
-        self.note("outside the root", id, f"{path} leads to {path.resolve()}; --links (links=True) follows it")
+        how = f"leads to {real}" if str(real) != os.path.abspath(path) else f"is not below {self.root}"
+        self.note(
+            "outside the root", id, f"{path} {how}; --links (links=True, in a recipe input.links=true) follows it"
+        )
         return False
 
     def sample(self, id: str, media: dict[str, str] | None, **fields: Any) -> Iterator[EmotionSample]:
@@ -240,6 +253,31 @@ class Source:
                 for path in set(index.values()) - self._asked:
                     self.note("unlisted file", path.stem, str(path.relative_to(self.root)))
 
+    def list_unlisted_but(self, named: Container[str]) -> None:
+        """Note all media below the root but those that were named, by their absolute paths."""
+        for path in self.media_files():
+            if os.path.abspath(path) not in named:
+                self.note("unlisted file", path.stem, path.relative_to(self.root).as_posix())
+
+    def media_files(self) -> Iterator[Path]:
+        """All video and sound below the root by folder. What is hidden is left out, and so are folders that are links
+        out of the root, unless `links`; `unfollowed` has these."""
+        root = self.root.resolve()
+        seen = {root}
+        for folder, inner, names in os.walk(self.root, followlinks=True):
+            for name in sorted(inner):
+                real = Path(folder, name).resolve()
+                if name.startswith(".") or real in seen:
+                    inner.remove(name)
+                elif not self.links and not real.is_relative_to(root):
+                    inner.remove(name)
+                    self.unfollowed.add(name)
+                seen.add(real)
+            inner.sort()
+            for name in sorted(names):
+                if not name.startswith(".") and name.lower().endswith(VIDEO_SUFFIXES + AUDIO_SUFFIXES):
+                    yield Path(folder, name)
+
     def _index(self, folder: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
         """Files by name without suffix; of two files the one whose suffix comes first."""
         if (folder, suffixes) not in self._indices:
@@ -260,6 +298,17 @@ def plain(value: Any) -> str:
     """A cell as text; what stands for nothing (NaN, None) is empty."""
     text = "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value).strip()
     return "" if text.lower() in _NOTHING else text
+
+
+def number(text: str) -> float:
+    """A cell as a number.
+
+    Raises:
+        ValueError: it is none, or not finite.
+    """
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text!r} is no number")
+    return value
 
 
 def number_or_name(id: str) -> str:
@@ -286,6 +335,16 @@ def parse_list(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word.lower() for word in kept if word))
 
 
-def _header(path: Path) -> list[str]:
+def by_language(text: str) -> dict[str, str]:
+    """A text under the code of its language: Chinese if it has a Chinese character, else taken for English."""
+    return {"zh" if _CHINESE.search(text) else "en": text} if text else {}
+
+
+def header(file: Iterable[str], delimiter: str = ",") -> list[str]:
+    """The first row of a .csv, which names its columns."""
+    return [name.strip() for name in next(csv.reader(file, delimiter=delimiter), [])]
+
+
+def _begins_with(path: Path, columns: list[str]) -> bool:
     with path.open(encoding="utf-8-sig", newline="", errors="replace") as file:
-        return [name.strip() for name in next(csv.reader(file), [])]
+        return header(file) == columns

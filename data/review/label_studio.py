@@ -52,11 +52,13 @@ def from_export(tasks: list[dict[str, Any]], items: list[Item]) -> list[dict[str
                         scores[side][name] = result["value"]["rating"]
                 row = rating(item, f"ls-{_name(annotation['completed_by'])}", scores)
                 if (who := (row["rater"], item.id)) in given:
-                    raise ValueError(f"task {number}: {row['rater']} has rated {item.id} twice; delete one of them")
+                    raise ValueError(f"{row['rater']} has rated it twice; delete one of them")
                 given.add(who)
                 rows.append(row)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"task {number}: is none that was exported for these clips ({error!r})") from None
+        except ValueError as error:
+            raise ValueError(f"task {number}, {item.id}: {error}") from None
     return rows
 
 

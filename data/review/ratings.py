@@ -8,9 +8,10 @@ whoever comes back goes on where they were.
 
 import hashlib
 import json
+import math
 import os
 import random
-import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,13 @@ from typing import Any
 
 from xemogpt.data.jsonl import JsonLines
 from xemogpt.data.readers.source import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+from xemogpt.data.text import read_text
 
 DIMENSIONS = ("visual", "audio", "global")
 SIDES = ("left", "right")
 TEXTS = ("new", "old")
 LEVELS = (1, 2, 3, 4, 5)
+_LONGEST_NAME = 32
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def read_items(path: str | os.PathLike, root: str | os.PathLike | None = None) -
         FileNotFoundError: no such file, or a clip's.
     """
     items: list[Item] = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         try:
             row = json.loads(line)
             parts = {name: row[name] for name in ("id", "video", "audio", "left", "right", "left_is")}
@@ -96,6 +99,21 @@ def order(items: list[Item], rater: str, repeats: float = 0.1) -> list[Item]:
     return first + [item.again() for item in chosen]
 
 
+def rater_name(text: str) -> str:
+    """A rater's name, which names their file: in any script, and one whichever way its accents were typed.
+
+    Raises:
+        ValueError: longer than 32 characters, or of others than letters, digits, - and _.
+    """
+    name = unicodedata.normalize("NFC", text.strip())
+    kinds = ["L" if letter in "-_" else unicodedata.category(letter)[0] for letter in name]  # M: vowel signs, accents
+    if not 0 < len(name) <= _LONGEST_NAME or set(kinds) - set("LMN") or not name[0].isalnum():
+        raise ValueError(
+            f"{text[:40]!r}: a rater's name has 1 to 32 letters, digits, - and _, and begins with neither"
+        )
+    return name
+
+
 class Ratings:
     """A rater's file, `{folder}/{rater}.jsonl`: one line an item, on disk when `add` returns.
 
@@ -104,8 +122,7 @@ class Ratings:
     """
 
     def __init__(self, folder: str | os.PathLike, rater: str, items: list[Item]):
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", rater):
-            raise ValueError(f"{rater[:40]!r}: a rater's name has 1 to 32 letters, digits, - and _")
+        rater = rater_name(rater)
         Path(folder).mkdir(parents=True, exist_ok=True)
         self.rater, self.items = rater, {item.key: item for item in items}
         self._file = JsonLines(Path(folder) / f"{rater}.jsonl", required="key", first="key")
@@ -126,6 +143,8 @@ class Ratings:
         if key in self.done:
             raise ValueError("this item was rated before; load the page again")
         item = self.items[key]
+        if not math.isfinite(seconds):
+            raise ValueError(f"seconds {seconds!r} is no number")
         row = rating(item, self.rater, scores) | {"seconds": round(float(seconds), 1)}
         self._file.append(row)
         self.done.add(key)
@@ -139,15 +158,15 @@ def rating(item: Item, rater: str, scores: dict[str, dict[str, int | None]]) -> 
     """A row of a rater's file: the scores by text, no longer by side.
 
     Raises:
-        ValueError: scores that are not whole, or not 1 to 5.
+        ValueError: scores that are not whole, or not 1 to 5. The rater is told it: it never names the clip.
     """
     if set(scores) != set(item.sides) or any(set(given) != set(DIMENSIONS) for given in scores.values()):
-        raise ValueError(f"{item.id}: needs {', '.join(DIMENSIONS)} of {' and '.join(item.sides)}")
+        raise ValueError(f"needs {', '.join(DIMENSIONS)} of {' and '.join(item.sides)}")
     for given in scores.values():
         if wrong := [
             value for value in given.values() if value is not None and (value not in LEVELS or value is True)
         ]:
-            raise ValueError(f"{item.id}: {wrong[0]!r} is none of 1 to 5")
+            raise ValueError(f"{wrong[0]!r} is none of 1 to 5")
     other = TEXTS[item.left_is == "new"]
     names = {"left": item.left_is, "right": other}
     by_text = {names[side]: {name: given[name] for name in DIMENSIONS} for side, given in scores.items()}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from xemogpt.data.review.ratings import DIMENSIONS, Item, Ratings, order
+from xemogpt.data.review.ratings import DIMENSIONS, Item, Ratings, order, rater_name
 
 PAGE = Path(__file__).with_name("page.html")
 _MOST_BYTES, _BLOCK = 10_000, 1 << 16
@@ -46,6 +46,7 @@ class ReviewServer(ThreadingHTTPServer):
 
     def rater(self, name: str) -> Ratings:
         """A rater's file, opened once."""
+        name = rater_name(name)
         if name not in self.raters:
             self.raters[name] = Ratings(self.folder, name, order(self.items, name, self.repeats))
         return self.raters[name]
@@ -87,12 +88,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(404, {"error": "no such page"})
 
     def do_POST(self) -> None:
-        size = int(self.headers.get("Content-Length", 0))
+        length = self.headers.get("Content-Length", "")
+        size = int(length) if length.isascii() and length.isdecimal() and len(length) < 9 else _MOST_BYTES + 1
         is_json = self.headers.get("Content-Type", "").startswith("application/json")  # no other site's form is
         if not self._is_meant() or not is_json or size > _MOST_BYTES or self.path != "/rate":
             self.close_connection = True
-            return self._say(400, {"error": "no rating"})
-        self._answer(lambda: self._rate(json.loads(self.rfile.read(size))))
+            self._say(400, {"error": "no rating"})
+            return
+        said = self.rfile.read(size)  # who is slow to send it keeps nobody else waiting
+        if len(said) < size:
+            self.close_connection = True
+            return
+        self._answer(lambda: self._rate(json.loads(said)))
 
     def log_message(self, *_: Any) -> None:
         """Nobody reads it, and it would tell who rated when."""
@@ -105,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             with self.server.lock:
                 answer = work()
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             return self._say(400, {"error": str(error)})
         except OSError as error:  # a full disk: the rater is told, and nothing is taken for written
             return self._say(500, {"error": f"could not be written: {error}"})
