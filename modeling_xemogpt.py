@@ -6,7 +6,7 @@ per audio step -> LLM, with the modality gradient gate in between. The bridges a
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,9 +29,11 @@ from .backbones_xemogpt import load_audio, load_text, load_vision, pad_token_id
 from .bridges_xemogpt import (
     AudioCueHead,
     AudioEmotionalCueBridge,
+    CueHead,
     VideoCueHead,
     VideoEmotionalCueBridge,
     XEmoGPTCueOutput,
+    older_weights,
 )
 from .configuration_xemogpt import XEmoGPTConfig
 from .towers_xemogpt import encode_frames, encode_voices, length_mask, padding_leaks, pool_steps
@@ -100,7 +102,7 @@ class XEmoGPTPreTrainedModel(PreTrainedModel):
         elif isinstance(module, VideoCueHead):
             init.normal_(module.attention_vector, mean=0.0, std=0.02)
             init.normal_(module.mask_token, mean=0.0, std=0.02)
-        if isinstance(module, (VideoCueHead, AudioCueHead)):
+        if isinstance(module, CueHead):
             init.constant_(module.logit_scale, 2.6592)  # ln(1 / .07), CLIP's start
 
     @classmethod
@@ -110,6 +112,13 @@ class XEmoGPTPreTrainedModel(PreTrainedModel):
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.freeze_towers()
         return loaded
+
+    @staticmethod
+    def _load_pretrained_model(
+        model: Any, state_dict: Any, checkpoint_files: Any, load_config: Any, **kwargs: Any
+    ) -> Any:
+        load_config = replace(load_config, weight_mapping=[*(load_config.weight_mapping or ()), *older_weights()])
+        return PreTrainedModel._load_pretrained_model(model, state_dict, checkpoint_files, load_config, **kwargs)
 
     @classmethod
     def is_custom_code(cls) -> bool:
