@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from transformers import AutoModel, AutoTokenizer, GenerationConfig
 from transformers import initialization as init
@@ -386,6 +387,10 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
         if blocked is not None:
             inputs_embeds = torch.where(blocked.unsqueeze(-1), inputs_embeds.detach(), inputs_embeds)
         self._warn_of_missing_media(input_ids, features, past_key_values)
+        if torch.is_grad_enabled() and self.training and dist.is_available() and dist.is_initialized():
+            absent = {"video": pixel_values_videos is None, "audio": not has_audio}
+            for medium in (medium for medium, missing in absent.items() if missing):
+                inputs_embeds = inputs_embeds + self._idle(medium).to(inputs_embeds)
 
         outputs = self.language_model(
             attention_mask=attention_mask,
@@ -404,6 +409,16 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
             video_hidden_states=pooled.get("video"),
             audio_hidden_states=pooled.get("audio"),
         )
+
+    def _idle(self, medium: str) -> torch.Tensor:
+        """Zero, with a gradient of zero for what trains on a medium that this batch lacks.
+
+        Processes must reduce the same gradients, and another's batch may have the medium. The sum of no elements is
+        exact whatever the parameters hold, where zero times infinity would not be.
+        """
+        parts = (getattr(self, f"{medium}_bridge"), getattr(self, f"{medium}_projector"))
+        trained = (parameter for part in parts for parameter in part.parameters() if parameter.requires_grad)
+        return sum((parameter.flatten()[:0].sum() for parameter in trained), torch.zeros((), device=self.device))
 
     def _warn_of_missing_media(
         self, input_ids: torch.LongTensor | None, features: dict, past_key_values: Cache | None
