@@ -1,7 +1,7 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """A step of stage 3 with the weights spread over processes by FSDP2, each of which has clips of other media.
 
-    torchrun --standalone --nproc_per_node 2 tests/sharded_step.py MODEL OUT
+torchrun --standalone --nproc_per_node 2 tests/sharded_step.py MODEL OUT
 """
 
 import sys
