@@ -391,6 +391,9 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
             absent = {"video": pixel_values_videos is None, "audio": not has_audio}
             for medium in (medium for medium, missing in absent.items() if missing):
                 inputs_embeds = inputs_embeds + self._idle(medium).to(inputs_embeds)
+        if position_ids is None and attention_mask is not None and attention_mask.shape == inputs_embeds.shape[:2]:
+            # Nothing is cached then. As generation has them: learnt positions would else count the padding, too.
+            position_ids = (attention_mask.long().cumsum(-1) - 1).masked_fill(attention_mask == 0, 0)
 
         outputs = self.language_model(
             attention_mask=attention_mask,
