@@ -97,9 +97,11 @@ class CueHead(nn.Module):
 
 
 class _AtLeastOneDimension(ConversionOps):
-    def convert(self, input_dict: dict[str, Any], *_: Any, full_layer_name: str, **__: Any) -> dict[str, torch.Tensor]:
+    def convert(
+        self, input_dict: dict[str, Any], source_patterns: list[str], target_patterns: list[str], **kwargs: Any
+    ) -> dict[str, torch.Tensor]:
         ((tensor,),) = input_dict.values()
-        return {full_layer_name: torch.atleast_1d(tensor)}
+        return {kwargs["full_layer_name"]: torch.atleast_1d(tensor)}
 
     @property
     def reverse_op(self) -> ConversionOps:
