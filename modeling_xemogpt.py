@@ -6,10 +6,11 @@ per audio step -> LLM, with the modality gradient gate in between. The bridges a
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from transformers import AutoModel, AutoTokenizer, GenerationConfig
 from transformers import initialization as init
@@ -29,9 +30,11 @@ from .backbones_xemogpt import load_audio, load_text, load_vision, pad_token_id
 from .bridges_xemogpt import (
     AudioCueHead,
     AudioEmotionalCueBridge,
+    CueHead,
     VideoCueHead,
     VideoEmotionalCueBridge,
     XEmoGPTCueOutput,
+    older_weights,
 )
 from .configuration_xemogpt import XEmoGPTConfig
 from .towers_xemogpt import encode_frames, encode_voices, length_mask, padding_leaks, pool_steps
@@ -98,7 +101,7 @@ class XEmoGPTPreTrainedModel(PreTrainedModel):
         elif isinstance(module, VideoCueHead):
             init.normal_(module.attention_vector, mean=0.0, std=0.02)
             init.normal_(module.mask_token, mean=0.0, std=0.02)
-        if isinstance(module, (VideoCueHead, AudioCueHead)):
+        if isinstance(module, CueHead):
             init.constant_(module.logit_scale, 2.6592)  # ln(1 / .07), CLIP's start
 
     @classmethod
@@ -108,6 +111,13 @@ class XEmoGPTPreTrainedModel(PreTrainedModel):
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.freeze_towers()
         return loaded
+
+    @staticmethod
+    def _load_pretrained_model(
+        model: Any, state_dict: Any, checkpoint_files: Any, load_config: Any, **kwargs: Any
+    ) -> Any:
+        load_config = replace(load_config, weight_mapping=[*(load_config.weight_mapping or ()), *older_weights()])
+        return PreTrainedModel._load_pretrained_model(model, state_dict, checkpoint_files, load_config, **kwargs)
 
     @classmethod
     def is_custom_code(cls) -> bool:
@@ -375,6 +385,13 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
         if blocked is not None:
             inputs_embeds = torch.where(blocked.unsqueeze(-1), inputs_embeds.detach(), inputs_embeds)
         self._check_media_given(input_ids, features, past_key_values)
+        if torch.is_grad_enabled() and self.training and dist.is_available() and dist.is_initialized():
+            absent = {"video": pixel_values_videos is None, "audio": not has_audio}
+            for medium in (medium for medium, missing in absent.items() if missing):
+                inputs_embeds = inputs_embeds + self._idle(medium).to(inputs_embeds)
+        if position_ids is None and attention_mask is not None and attention_mask.shape == inputs_embeds.shape[:2]:
+            # Nothing is cached then. As generation has them: learnt positions would else count the padding, too.
+            position_ids = (attention_mask.long().cumsum(-1) - 1).masked_fill(attention_mask == 0, 0)
 
         outputs = self.language_model(
             attention_mask=attention_mask,
@@ -393,6 +410,16 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
             video_hidden_states=pooled.get("video"),
             audio_hidden_states=pooled.get("audio"),
         )
+
+    def _idle(self, medium: str) -> torch.Tensor:
+        """Zero, with a gradient of zero for what trains on a medium that this batch lacks.
+
+        Processes must reduce the same gradients, and another's batch may have the medium. The sum of no elements is
+        exact whatever the parameters hold, where zero times infinity would not be.
+        """
+        parts = (getattr(self, f"{medium}_bridge"), getattr(self, f"{medium}_projector"))
+        trained = (parameter for part in parts for parameter in part.parameters() if parameter.requires_grad)
+        return sum((parameter.flatten()[:0].sum() for parameter in trained), torch.zeros((), device=self.device))
 
     def _check_media_given(
         self, input_ids: torch.LongTensor | None, features: dict, past_key_values: Cache | None

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_model import audio_config, make_tiny_model, text_config, vision_config
+from tiny_inputs import clips, tensors
+from tiny_model import audio_config, make_tiny_model, text_config, tiny_tokenizer, vision_config
 from transformers import (
     AutoModelForMultimodalLM,
+    AutoProcessor,
     CLIPConfig,
     ConvNextConfig,
     Dinov2Config,
@@ -18,11 +20,14 @@ from transformers import (
     SiglipVisionConfig,
     ViTConfig,
     Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
     WavLMConfig,
 )
 
 from xemogpt.configuration_xemogpt import XEmoGPTBridgeConfig, XEmoGPTConfig
+from xemogpt.hub.compose import compose
 from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
+from xemogpt.processing_xemogpt import XEmoGPTVideoProcessor
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +149,30 @@ def test_configuration_errors_and_round_trip(tmp_path: Path) -> None:
 def test_a_head_with_a_bias_is_refused() -> None:
     with pytest.raises(ValueError, match="head of a 'phi' is not a plain matrix"):
         XEmoGPTForConditionalGeneration.from_backbones(vision_config(), audio_config(), PhiConfig(**SMALL))
+
+
+def test_learnt_positions_do_not_count_the_padding(tmp_path: Path) -> None:
+    """GPT-2 adds a learnt embedding of the position: batches are padded on the left, in training as in generation."""
+    tokenizer = tiny_tokenizer()
+    text = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=512,
+        eos_token_id=2,
+        initializer_range=0.5,
+    )
+    parts = {"image_processor": XEmoGPTVideoProcessor(size=32, crop_size=32)}
+    parts |= {"tokenizer": tokenizer, "feature_extractor": Wav2Vec2FeatureExtractor()}
+    torch.manual_seed(0)
+    folder = compose(vision_config(), audio_config(), text, tmp_path / "gpt2", **parts)
+    model, processor = load(folder), AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+    conversations = clips(processor)
+    batch = tensors(processor, conversations, answer=True)
+    assert not batch["attention_mask"].all(dim=1)[1:].any()  # all but the longest are padded
+    with torch.no_grad():
+        together = model(**batch).logits
+        for row, conversation in zip(together, conversations, strict=True):
+            alone = model(**tensors(processor, [conversation], answer=True)).logits[0]
+            torch.testing.assert_close(row[-len(alone) :], alone, atol=1e-4, rtol=1e-4)

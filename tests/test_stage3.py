@@ -15,7 +15,7 @@ from trl import SFTConfig
 from xemogpt.data.sample import EmotionSample
 from xemogpt.train import stage3_sft
 from xemogpt.train.collator import InstructionCollator
-from xemogpt.train.instructions import instructions
+from xemogpt.train.instructions import held_media, instructions
 from xemogpt.train.mixture import epoch_rows, read_mixture
 from xemogpt.train.stage3_sft import Arguments
 from xemogpt.train.trainer import NotFiniteError
@@ -94,6 +94,67 @@ def test_who_sees_nothing_tells_nothing_of_it() -> None:
 def test_blind_must_be_a_share(place: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"blind is a share from 0 to 1, not 1\.5"):
         stage3_sft.main(arguments(place, blind=1.5), config(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("held", "answers"),
+    [
+        ("visual", {"reason": "In the video, she frowns.", "visual": "In the video, she frowns.", "recognise": "sad"}),
+        (
+            "audio",
+            {
+                "reason": "In the audio, her voice is low.",
+                "audio": "In the audio, her voice is low.",
+                "recognise": "sad",
+            },
+        ),
+    ],
+)
+def test_nothing_is_told_of_a_medium_that_the_files_lack(held: str, answers: dict[str, str]) -> None:
+    kinds = ["reason", "visual", "audio", "recognise"]
+    sample = EmotionSample.from_row({"id": "x", "video": "x.mp4", "text": TEXT.format("low", "sad"), "label": "sad"})
+    made = list(instructions(sample, kinds, ["en"], blind=1.0, media=[held]))  # there is no other to be blinded
+    assert {each.kind: each.answer for each in made} == answers
+    assert {(each.video, each.audio) for each in made} == {("x.mp4", None)}
+    whole = "He has gone pale. Therefore, he is afraid."
+    sample = EmotionSample.from_row({"id": "x", "video": "x.mp4", "text": whole})  # that says nothing of the other
+    assert next(instructions(sample, ["reason"], ["en"], media=["visual"])).answer == whole
+    one = EmotionSample.from_row({"id": "x", "video": "x.mp4", "text": "In the audio, he sighs."})
+    assert list(instructions(one, kinds, ["en"], media=["visual"])) == []
+
+
+def test_files_tell_what_they_hold(place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    given, training = arguments(place), config(tmp_path)
+    sound = next(each.audio for each in read_mixture(given.data).samples if each.id == "d")
+    made = [*rows(tmp_path), {"id": "dark", "video": sound, "text": TEXT.format("deep", "calm")}]
+    given.data = [{"manifest": str(write_manifest(tmp_path / "m.jsonl", made))}]
+    mixture = read_mixture(given.data)
+    held = {each.id: held_media(each) for each in mixture.samples}
+    assert held == dict.fromkeys("abe", ["visual", "audio"]) | {"c": ["visual"], "d": ["audio"], "dark": ["audio"]}
+    collator = InstructionCollator(stage3_sft.load(given)[1])
+    for _ in range(2):  # also from what the first look has noted
+        kept = stage3_sft.rows(mixture, given, training, collator, "data").to_list()
+        answers = {row["id"]: row["answer"] for row in kept if row["id"].startswith(("c", "dark"))}
+        assert answers == {
+            "c#reason-en": "In the video, she frowns.",
+            "c#visual-en": "In the video, she frowns.",
+            "dark#reason-en": "In the audio, her voice is deep.",
+            "dark#audio-en": "In the audio, her voice is deep.",
+        }
+        collator([row for row in kept if row["id"].startswith(("c", "dark"))])
+    listed = [json.loads(line) for line in (tmp_path / "check-data/absent.jsonl").read_text().splitlines()]
+    assert {row["id"]: row["reason"] for row in listed} == {
+        "c#reason-en": "the clip has visual alone: the answer tells of nothing else",
+        "c#audio-en": "the clip has visual alone: left out",
+        "dark#reason-en": "the clip has audio alone: the answer tells of nothing else",
+        "dark#visual-en": "the clip has audio alone: left out",
+    }
+    assert "4 questions are about what their clips lack (c#" in caplog.text
+    given.check = False
+    unread = stage3_sft.rows(mixture, given, training, collator, "data").to_list()
+    for id, medium in (("c#audio-en", "audio"), ("dark#visual-en", "video")):
+        with pytest.raises(ValueError, match=f"{id}: the clip has no {medium}: leave the row out"):
+            collator([row for row in unread if row["id"] == id])
 
 
 def test_cues_win_over_sentences_and_labels_are_words() -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from transformers import (
     TrainingArguments,
     set_seed,
@@ -26,6 +25,7 @@ from xemogpt.train.alignment_trainer import AlignmentTrainer
 from xemogpt.train.checkpoints import last_whole_checkpoint
 from xemogpt.train.feature_cache import FeatureCache, Item, Reject, build, weights_digest
 from xemogpt.train.run_card import write_run_card
+from xemogpt.train.trainer import wait
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def run(
             trainer.save_metrics("eval", metrics, combined=False)
         stage = "stage 1" if media == "video" else "stage 2"
         write_run_card(Path(training.output_dir), stage, arguments, training, trainer.state, metrics, len(train.pairs))
-    _wait()
+    wait()
 
 
 def cache_texts(
@@ -148,7 +148,7 @@ def cache_texts(
 
     items = [Item(text[:40], text=text) for text in dict.fromkeys(texts)]
     build(cache, items, str, encode, 64, 0, training.process_index, training.world_size)
-    _wait()
+    wait()
     cache.refresh()
     return cache
 
@@ -184,7 +184,7 @@ def cache_features(
         training.process_index,
         training.world_size,
     )
-    _wait()
+    wait()
     cache.refresh()
     return cache
 
@@ -262,8 +262,3 @@ class _Decoder:
 
 def _read(processor: Any, path: str, index: int, epoch: int) -> Any:
     return processor.read(path)
-
-
-def _wait() -> None:
-    if dist.is_available() and dist.is_initialized():
-        dist.barrier()

@@ -9,6 +9,8 @@ from xemogpt.data.jsonl import one_line
 from xemogpt.train.instructions import ALONE, GATES
 from xemogpt.train.trainer import IDS
 
+BLOCKS = {"visual": "video", "audio": "audio"}  # what of a message a kind asks about
+
 
 class InstructionCollator:
     """Makes the inputs of `XEmoGPTForConditionalGeneration.forward` from rows of instructions.
@@ -31,7 +33,7 @@ class InstructionCollator:
 
     Raises:
         KeyError: a row without one of the keys; lists those it has.
-        ValueError: a medium that cannot be decoded; names the row.
+        ValueError: a medium that cannot be decoded, or one that is asked about but is not there; names the row.
     """
 
     KEYS = ("id", "kind", "language", "video", "audio", "subtitle", "answer")
@@ -61,6 +63,9 @@ class InstructionCollator:
             messages = self.processor.conversation(row["video"], row["audio"], row["subtitle"], **asked)
         except (ValueError, OSError) as error:
             raise ValueError(f"{row['id']}: {one_line(error)}") from error
+        needed = BLOCKS.get(ALONE.get(row["kind"], row["kind"]))
+        if needed is not None and all(block["type"] != needed for block in messages[0]["content"]):
+            raise ValueError(f"{row['id']}: the clip has no {needed}: leave the row out, as `check: true` does")
         return [*messages, {"role": "assistant", "content": row["answer"]}]
 
     def tensors(self, rows: list[dict[str, Any]], conversations: list[Any]) -> Any:

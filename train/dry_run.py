@@ -35,7 +35,7 @@ def report(arguments: Any, training: Any, mixtures: list[Mixture]) -> str:
 
     folder = stage3_sft.model_folder(arguments.model)
     whole = not os.path.isdir(folder) or any(Path(folder).glob("*.safetensors"))
-    asked = [stage3_sft.questions(mixture, arguments) for mixture in mixtures]
+    asked = [[stage3_sft.questions(each, arguments) for each in mixture.samples] for mixture in mixtures]
     chosen = epoch_rows(asked[0], mixtures[0].weights, training.seed)
     lines = [f"data: {len(mixtures[0].samples)} clips, {len(chosen)} instructions an epoch {count_kinds(chosen)}"]
     mute = [each.id for each, rows in zip(mixtures[0].samples, asked[0], strict=True) if not rows]
@@ -46,7 +46,7 @@ def report(arguments: Any, training: Any, mixtures: list[Mixture]) -> str:
         model, processor, heads = stage3_sft.load(arguments)
         lines += _clips(mixtures[0], asked[0], InstructionCollator(processor))
         if arguments.start_projectors:
-            told = stage3_sft.projector_rows(mixtures[0].samples, arguments)
+            told = stage3_sft.projector_rows(mixtures[0].samples, arguments, lambda sample: None)
             lines.append(f"the projectors start from {dict(Counter(row['kind'] for row in told))} clips")
     else:
         model = _on_meta(folder)

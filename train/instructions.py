@@ -2,7 +2,7 @@
 """Stage 3's three kinds of instruction, made from the same sample (section III-D3).
 
 All kinds carry whatever media the clip has; they differ in the question, the answer, and in the branches that the
-sample may train:
+sample may train. What a clip lacks, no answer tells of:
 
     kind        asks for                  gates (visual, audio)
     reason      both modalities           open, open
@@ -22,7 +22,9 @@ from dataclasses import dataclass, replace
 
 from xemogpt.data.cues import split_cues
 from xemogpt.data.sample import EmotionSample
+from xemogpt.media_xemogpt import probe
 
+MEDIA = ("visual", "audio")
 GATES = {"reason": (True, True), "visual": (True, False), "audio": (False, True), "recognise": (True, True)}
 ALONE = {"see": "visual", "hear": "audio"}  # and the kind whose answer and gates they share
 GATES |= {kind: GATES[like] for kind, like in ALONE.items()}
@@ -54,20 +56,47 @@ class Instruction:
         return GATES[self.kind]
 
 
+def held_media(sample: EmotionSample) -> list[str]:
+    """Which of `MEDIA` the files of a sample do hold: videos may lack their sound track, or pictures.
+
+    Raises:
+        OSError, MediaError (a ValueError): a file that is missing or cannot be opened.
+    """
+    info = None if sample.video is None else probe(sample.video)
+    seen, heard = (
+        info is not None and info.has_video,
+        sample.audio is not None or (info is not None and info.has_audio),
+    )
+    return [medium for medium, held in zip(MEDIA, (seen, heard), strict=True) if held]
+
+
 def instructions(
-    sample: EmotionSample, kinds: Sequence[str], languages: Sequence[str], blind: float = 0.0
+    sample: EmotionSample,
+    kinds: Sequence[str],
+    languages: Sequence[str],
+    blind: float = 0.0,
+    media: Sequence[str] | None = None,
 ) -> Iterator[Instruction]:
     """All questions that a sample can answer: a kind whose medium or answer the sample lacks is left out.
+
+    Where there is but one medium, the answer to `reason` is that of this medium, if the sample's own tells of the
+    other, too.
 
     Args:
         kinds: keys of `GATES`. languages: en, zh; those in which the sample has a text, or cues (taken for English).
         blind: how likely a clip is to lose its picture, its sound, or both in `reason`; the id decides. The answer
             then is that of `audio`, of `visual`, or `NOTHING`.
+        media: what the files hold, see `held_media`; by default what the sample names, each video with a track.
     """
+    if media is None:
+        media = MEDIA if sample.video is not None else MEDIA[1:]
     for language in languages:
         for kind in kinds:
             answer = answer_of(sample, kind, language)
-            if answer is None or (ALONE.get(kind, kind) == "visual" and sample.video is None):
+            if kind == "reason" and len(media) == 1 and answer_of(sample, _other(media[0]), language) is not None:
+                answer = answer_of(sample, media[0], language)
+            needed = ALONE.get(kind, kind)
+            if answer is None or (needed in MEDIA and needed not in media):
                 continue
             subtitle = sample.subtitle.get(language) or next(iter(sample.subtitle.values()), None)
             id = f"{sample.id}#{kind}-{language}"
@@ -76,7 +105,12 @@ def instructions(
                 video, sound = _only(ALONE[kind], sample)
                 yield replace(whole, video=video, audio=sound, subtitle=None)
             else:
-                yield _blinded(whole, sample) if kind == "reason" and _draw(id) < blind else whole
+                blinded = kind == "reason" and len(media) == len(MEDIA) and _draw(id) < blind
+                yield _blinded(whole, sample) if blinded else whole
+
+
+def _other(medium: str) -> str:
+    return MEDIA[1 - MEDIA.index(medium)]
 
 
 def _draw(id: str) -> float:
@@ -88,7 +122,7 @@ def _blinded(whole: Instruction, sample: EmotionSample) -> Instruction:
     """The same question without picture, sound or both; as it was where the sample cannot answer that."""
     left = ("audio", "visual", None)[zlib.crc32(sample.id.encode()) % 3]
     answer = NOTHING[whole.language] if left is None else answer_of(sample, left, whole.language)
-    if whole.video is None or answer is None:
+    if answer is None:
         return whole
     video, sound = _only(left, sample)
     return replace(whole, video=video, audio=sound, answer=answer)

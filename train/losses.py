@@ -55,7 +55,7 @@ def info_nce(media: torch.Tensor, texts: torch.Tensor, logit_scale: torch.Tensor
 
     Args:
         media, texts: (B, E), any scale, row i of one belongs to row i of the other. Compared by cosine, in float32.
-        logit_scale: scalar, ln(1 / temperature).
+        logit_scale: (1,), ln(1 / temperature).
         keys: (B,) int64 each, such as `text_keys` of the captions, or of the clips: another row with an equal key is
             no negative. It is left out in both directions, since its text is as right as the row's own.
 

@@ -101,15 +101,16 @@ class EpochSampler(Sampler[int]):
 
 
 class Checked(NamedTuple):
-    """What became of reading a clip: its length in tokens, or the reason why it is of no use."""
+    """What became of reading a clip: its length in tokens and the media that it holds, or why it is of no use."""
 
     length: int
     reason: str | None
+    media: list[str]
 
 
 def check_clips(
     samples: Iterable[EmotionSample],
-    read: Callable[[EmotionSample], int],
+    read: Callable[[EmotionSample], tuple[int, list[str]]],
     output_dir: str | os.PathLike,
     settings: Any = None,
     workers: int = 4,
@@ -119,22 +120,23 @@ def check_clips(
     What was read is noted in `checked.jsonl` there: a second run looks only at samples that are new or have changed.
 
     Args:
-        read: reads a sample as training will, and gives its length; a ValueError or OSError is the reason.
+        read: reads a sample as training will, and gives its length and media; a ValueError or OSError is the reason.
         settings: whatever else the outcome depends on.
         workers: threads; decoding leaves Python's lock.
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     with JsonLines(folder / "checked.jsonl", "state", first="id") as notes:
-        known = {row["id"]: row for row in notes.rows}
+        known = {row["id"]: row for row in notes.rows if row.keys() >= set(Checked._fields)}
         every = [(each, _state(each, settings)) for each in samples]
         todo = [(each, state) for each, state in every if known.get(each.id, {}).get("state") != state]
 
         def check(sample: EmotionSample) -> Checked:
             try:
-                return Checked(read(sample), None)
+                length, media = read(sample)
+                return Checked(length, None, media)
             except (ValueError, OSError) as error:
-                return Checked(0, one_line(error))
+                return Checked(0, one_line(error), [])
 
         with ThreadPoolExecutor(max(1, workers), thread_name_prefix="check") as pool:
             found = pool.map(check, [each for each, _ in todo])
@@ -143,7 +145,7 @@ def check_clips(
                 row = {"id": sample.id, "state": state, **checked._asdict()}
                 notes.append(row)
                 known[sample.id] = row
-    results = {each.id: Checked(known[each.id]["length"], known[each.id]["reason"]) for each, _ in every}
+    results = {each.id: Checked(*(known[each.id][name] for name in Checked._fields)) for each, _ in every}
     refused = {id: checked.reason for id, checked in sorted(results.items()) if checked.reason is not None}
     rejects = folder / "rejects.jsonl"
     if refused or rejects.exists():

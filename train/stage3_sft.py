@@ -16,7 +16,7 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from xemogpt.data.jsonl import JsonLines
 from xemogpt.data.media import decode_media
 from xemogpt.train.checkpoints import last_whole_checkpoint
 from xemogpt.train.collator import InstructionCollator
-from xemogpt.train.instructions import ALONE, GATES, Instruction, count_kinds, instructions
+from xemogpt.train.instructions import ALONE, GATES, Instruction, count_kinds, held_media, instructions
 from xemogpt.train.mixture import Checked, Mixture, check_clips, epoch_rows, read_mixture
 from xemogpt.train.projector_start import share_projectors, start_projectors
 
@@ -272,17 +273,22 @@ def declared(model: Any) -> list[str]:
     return ["*lora_A*", "*lora_B*", *(f"*{part}.modules_to_save*" for part in parts)]
 
 
-def questions(mixture: Mixture, arguments: Arguments) -> list[list[Instruction]]:
-    """The instructions of each sample of a mixture."""
-    asked = (arguments.kinds, arguments.languages, arguments.blind)
-    return [list(instructions(each, *asked)) for each in mixture.samples]
+def questions(sample: Any, arguments: Arguments, media: Sequence[str] | None = None) -> list[Instruction]:
+    """The instructions of a sample; `media`: what its files hold."""
+    return list(instructions(sample, arguments.kinds, arguments.languages, arguments.blind, media))
 
 
-def projector_rows(samples: Sequence[Any], arguments: Arguments) -> list[dict[str, Any]]:
-    """What `start_projectors` learns from: for each medium the first samples that tell what it shows."""
+def projector_rows(
+    samples: Sequence[Any], arguments: Arguments, held: Callable[[Any], Sequence[str] | None] = held_media
+) -> list[dict[str, Any]]:
+    """What `start_projectors` learns from: for each medium the first samples that hold it and tell what it shows."""
     told: list[dict[str, Any]] = []
     for kind in ALONE:
-        rows = (_row(each) for sample in samples for each in instructions(sample, [kind], arguments.languages))
+        rows = (
+            _row(each)
+            for sample in samples
+            for each in instructions(sample, [kind], arguments.languages, media=held(sample))
+        )
         told += itertools.islice(rows, arguments.start_projectors)
     return told
 
@@ -297,19 +303,22 @@ def rows(mixture: Mixture, arguments: Arguments, training: Any, collator: Instru
 
     if not mixture.samples:
         return None
-    asked = dict(zip((each.id for each in mixture.samples), questions(mixture, arguments), strict=True))
+    asked = {each.id: questions(each, arguments) for each in mixture.samples}
 
     lock = threading.Lock()
 
-    def read(sample: Any) -> int:
+    def read(sample: Any) -> tuple[int, list[str]]:
         if not asked[sample.id]:
             raise ValueError(f"has no answer of the kinds {', '.join(arguments.kinds)}: it needs a text or cues")
-        rows = [_row(each) for each in asked[sample.id]]
+        media = held_media(sample)
+        rows = [_row(each) for each in questions(sample, arguments, media)]
+        if not rows:
+            raise ValueError(f"holds {' and '.join(media)} alone, of which it tells nothing that is asked for")
         made = [collator.conversation(row) for row in rows]  # all: a blind one needs a medium that others do not
         longest, conversation = max(zip(rows, made, strict=True), key=lambda pair: len(pair[0]["answer"]))
         decode_media(conversation, collator.processor)
         with lock:  # tokenizers refuse to be used by two threads at once
-            return collator.tensors([longest], [conversation])["input_ids"].shape[1]
+            return collator.tensors([longest], [conversation])["input_ids"].shape[1], media
 
     checked: dict[str, Checked] = {}
     if arguments.check:
@@ -320,7 +329,14 @@ def rows(mixture: Mixture, arguments: Arguments, training: Any, collator: Instru
                 mixture.samples, read, folder, [arguments.kinds, arguments.languages, arguments.blind], workers
             )
         _report(checked, name, folder / "rejects.jsonl", arguments.max_rejects)
-    usable = [[] if id in checked and checked[id].reason else each for id, each in asked.items()]
+        found = {
+            each.id: [] if checked[each.id].reason else questions(each, arguments, checked[each.id].media)
+            for each in mixture.samples
+        }
+        if training.process_index == 0:
+            _report_absent(asked, found, checked, folder / "absent.jsonl")
+        asked = found
+    usable = list(asked.values())
     chosen = epoch_rows(usable, mixture.weights if name == "data" else [1.0] * len(usable), training.seed)
     if not chosen:
         raise ValueError(f"{name}: no sample is left to use")
@@ -344,6 +360,30 @@ def _report(checked: dict[str, Checked], name: str, where: Path, allowed: float)
     if share > allowed:
         raise ValueError(f"{text}: {share:.0%} is more than max_rejects {allowed:.0%} allows")
     logger.warning("%s; they are left out", text)
+
+
+def _report_absent(
+    asked: dict[str, list[Instruction]],
+    found: dict[str, list[Instruction]],
+    checked: dict[str, Checked],
+    where: Path,
+) -> None:
+    """Lists, and says, which questions lack the medium that they or their answers are about."""
+    lines = []
+    for id, rows in asked.items():
+        kept = {row.id: row for row in found[id]}
+        reason = f"the clip has {' and '.join(checked[id].media)} alone"
+        for row in rows if not checked[id].reason else ():
+            if row.id not in kept:
+                lines.append({"id": row.id, "reason": f"{reason}: left out"})
+            elif row.answer != kept[row.id].answer:
+                lines.append({"id": row.id, "reason": f"{reason}: the answer tells of nothing else"})
+    if lines or where.exists():
+        with JsonLines(where, "reason", first="id") as file:
+            file.rewrite(lines)
+    if lines:
+        told = "%d questions are about what their clips lack (%s: %s ...), see %s"
+        logger.warning(told, len(lines), lines[0]["id"], lines[0]["reason"], where)
 
 
 def _row(instruction: Instruction) -> dict[str, Any]:

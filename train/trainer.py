@@ -184,11 +184,11 @@ class CheckedTrainer:
         folder = os.path.join(self.args.output_dir, name)  # type: ignore[attr-defined]
         if self.is_world_process_zero():  # type: ignore[attr-defined]
             discard(folder)  # of a run that was killed while it wrote: no file of it may pass for one of this save
-        _wait()
+        wait()
         limit, self.args.save_total_limit = self.args.save_total_limit, None  # type: ignore[attr-defined]
         try:  # earlier checkpoints go only once this one is whole
             super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]
-            _wait()
+            wait()
             if self.is_world_process_zero():  # type: ignore[attr-defined]
                 seal(folder, self.configuration)
         except (OSError, RuntimeError, SafetensorError) as error:
@@ -310,6 +310,7 @@ def fingerprints(model: nn.Module) -> dict[str, torch.Tensor]:
     return found
 
 
-def _wait() -> None:
+def wait() -> None:
+    """Until every process is here, where there are several."""
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
