@@ -388,6 +388,7 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
         if torch.is_grad_enabled() and self.training and dist.is_available() and dist.is_initialized():
             absent = {"video": pixel_values_videos is None, "audio": not has_audio}
             for medium in (medium for medium, missing in absent.items() if missing):
+                assert inputs_embeds is not None
                 inputs_embeds = inputs_embeds + self._idle(medium).to(inputs_embeds)
         if position_ids is None and attention_mask is not None and attention_mask.shape == inputs_embeds.shape[:2]:
             # Nothing is cached then. As generation has them: learnt positions would else count the padding, too.
