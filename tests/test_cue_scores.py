@@ -226,9 +226,8 @@ def test_a_mean_has_no_floor_where_one_of_its_dimensions_has_none() -> None:
     assert result["floor"]["visual"]["f1"] == pytest.approx(1)
     for part in ("floor", "adjusted"):
         assert (result[part]["mean"], result[part]["mean_f1"]) == (None, None)
-    seen = scoring.score(
-        truth, truth, encoder=Words(), derangements=3, modalities={"visual"}
-    )  # a mean without audio lacks no floor
+    # A mean without audio lacks no floor.
+    seen = scoring.score(truth, truth, encoder=Words(), derangements=3, modalities={"visual"})
     assert seen["floor"]["mean"] == pytest.approx(1)
     unscored = scoring.score([one, one], [{**one, "audio": []}] * 2, encoder=Words(), derangements=3)
     assert unscored["floor"]["mean"] == pytest.approx(1)
