@@ -123,7 +123,9 @@ def to_record(row: Mapping[str, Any], columns: Mapping[str, str] | None = None, 
     if values["id"] is None or not values["id"].strip():
         raise ValueError(f"has no id ({', '.join(COLUMNS['id'])})")
     values["id"] = values["id"].strip()
-    telling = {"cues", *CUE_KEYS, *(name for field, names in known.items() if field != "id" for name in names)}
+    media = {"audio"} if isinstance(row.get("audio"), str | None) else set()  # a file or none, as in a manifest
+    cue_keys = set(CUE_KEYS) - media
+    telling = {"cues", *cue_keys, *(name for field, names in known.items() if field != "id" for name in names)}
     if not telling & set(row):
         fields = ", ".join(["cues", *(field for field in known if field != "id")])
         raise ValueError(f"has none of {fields}; its keys are {', '.join(row)}; name the text's column by {option}")
@@ -141,7 +143,8 @@ def to_record(row: Mapping[str, Any], columns: Mapping[str, str] | None = None, 
         if not isinstance(given, str | list | tuple):
             raise ValueError(f"labels of {values['id']} are {type(given).__name__}, not a list or a text")
         values["labels"] = tuple(read_labels(given) if isinstance(given, str) else map(str, given))
-    cues = row.get("cues", row if set(row) & set(CUE_KEYS) else None)
+    by_dimension = {key: row[key] for key in row if key not in media} if set(row) & cue_keys else None
+    cues = row.get("cues", by_dimension)
     if {"text", "cues", "prompt_id", "finished"} <= set(row):  # a row of `xemogpt explain`, whose cues are sentences:
         cues = None  # its text is read as the references' texts are
     return Record(**values, cues=None if cues is None else _cues(cues, values["id"]))

@@ -226,6 +226,9 @@ def test_records_of_every_kind_of_file(tmp_path: Path) -> None:
         "x", cues={"visual": [{"text": "nods"}], "audio": [], "global": []}, confidence=0.5
     )
     assert read_records(write(tmp_path / "c.csv", "name,chinese\nx,点头\n"), {"text": "chinese"})["x"].text == "点头"
+    for sound in ('"a/x.wav"', "null"):  # a file, or none, is no list of audio cues
+        manifest = f'{{"id": "x", "video": "x.mp4", "audio": {sound}, "text": {{"en": "he nods"}}}}\n'
+        assert read_records(write(tmp_path / "m.jsonl", manifest)) == {"x": Record("x", "he nods")}
     odd = "name,text,label\r\nx,he\u2028nods\x0c,\r\n"  # line ends to Python, not to CSV; and a blank cell
     assert read_records(write(tmp_path / "e.csv", odd)) == {"x": Record("x", "he\u2028nods\x0c")}
     explained = Explanation("v/x.mp4", "He nods.", {"visual": ["He nods."]}, "reason", "en", "reason-en-1", "m")
@@ -256,6 +259,7 @@ def test_records_of_every_kind_of_file(tmp_path: Path) -> None:
         ("a.txt", "x", "is no .csv"),
         ("a.csv", "id,response\nx,he nods\n", r"line 2: has none of cues, text, .* its keys are id, response; name"),
         ("a.jsonl", '{"id": "x", "text": "he nods"}\n{"id": "y", "response": ""}\n', "line 2: has none of cues"),
+        ("a.jsonl", '{"id": "x", "audio": "a/x.wav"}\n', "line 1: has none of cues"),
         ("a.json", '{"x": {"Visual": ["nods"]}}', "'x': has none of cues, text, .* its keys are id, Visual"),
         ("a.json", '{"x": {"visual": [], "Audio": ["low"]}}', "'Audio' must be written 'audio'"),
         ("a.jsonl", '{"id": "x", "cues": {"Visual": ["nods"]}}\n', "'Visual' must be written 'visual'"),

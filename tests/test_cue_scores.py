@@ -217,6 +217,22 @@ def test_a_column_that_is_not_known_is_named_and_not_scored_as_nothing(
     assert "--prediction-columns needs --predictions" in capsys.readouterr().err
 
 
+def test_a_mean_has_no_floor_where_one_of_its_dimensions_has_none() -> None:
+    one = {name: ["face"] for name in DIMENSIONS}
+    truth = [one, {**one, "audio": []}]  # audio is scored once, and no other reference can be set against it
+    result = scoring.score(truth, truth, encoder=Words(), derangements=3)
+    assert result["audio"]["n"] == 1
+    assert result["floor"]["audio"] == {"precision": None, "recall": None, "f1": None}
+    assert result["floor"]["visual"]["f1"] == pytest.approx(1)
+    for part in ("floor", "adjusted"):
+        assert (result[part]["mean"], result[part]["mean_f1"]) == (None, None)
+    # A mean without audio lacks no floor.
+    seen = scoring.score(truth, truth, encoder=Words(), derangements=3, modalities={"visual"})
+    assert seen["floor"]["mean"] == pytest.approx(1)
+    unscored = scoring.score([one, one], [{**one, "audio": []}] * 2, encoder=Words(), derangements=3)
+    assert unscored["floor"]["mean"] == pytest.approx(1)
+
+
 def test_each_result_has_its_own_cue_density(tmp_path: Path) -> None:
     """Also where one model has several: of two benchmarks, two files, two files of one name."""
     result = score(SAID, TRUTH, task())

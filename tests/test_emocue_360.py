@@ -199,21 +199,6 @@ def test_undeclared_modalities_are_none_and_not_in_the_mean() -> None:
     assert both["mean"] == pytest.approx(np.mean([1, 0.5, 0, 0, 0.5, 1]))
 
 
-def test_a_mean_has_no_floor_where_one_of_its_dimensions_has_none() -> None:
-    one = {name: ["face"] for name in DIMENSIONS}
-    truth = [one, {**one, "audio": []}]  # audio is scored once, and no other reference can be set against it
-    result = quick(truth, truth, derangements=3)
-    assert result["audio"]["n"] == 1
-    assert result["floor"]["audio"] == {"precision": None, "recall": None, "f1": None}
-    assert result["floor"]["visual"]["f1"] == pytest.approx(1)
-    for part in ("floor", "adjusted"):
-        assert (result[part]["mean"], result[part]["mean_f1"]) == (None, None)
-    seen = quick(truth, truth, derangements=3, modalities={"visual"})  # a mean without audio lacks no floor
-    assert seen["floor"]["mean"] == pytest.approx(1)
-    unscored = quick([one, one], [{**one, "audio": []}] * 2, derangements=3)
-    assert unscored["floor"]["mean"] == pytest.approx(1)
-
-
 def test_both_spellings_and_all_forms_are_one() -> None:
     ours = {"visual": ["face"], "audio": ["voice low"], "global": ["sad"]}
     forms = [

@@ -125,9 +125,13 @@ def test_bad_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str], argum
 
 def test_rows_without_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "texts.jsonl"
-    source.write_text('{"id": "a", "text": "x"}\n{"id": "b"}\n', encoding="utf-8")
-    assert main(["extract", str(source), str(tmp_path / "out.jsonl")]) == 2
-    assert "1 of 2 rows have no text: b" in capsys.readouterr().err
+    for row, message in (
+        ('{"id": "b", "text": null}', "1 of 2 rows have no text: b"),
+        ('{"id": "b", "said": "y"}', "its keys are id, said; name the text's column by --column"),
+    ):
+        source.write_text(f'{{"id": "a", "text": "x"}}\n{row}\n', encoding="utf-8")
+        assert main(["extract", str(source), str(tmp_path / "out.jsonl")]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_agreement_is_the_spread_of_the_scores() -> None:
