@@ -6,11 +6,9 @@ A bridge stands between a frozen tower and the LLM (section III-A); a head is wh
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
-from transformers.core_model_loading import ConversionOps, WeightConverter
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 from transformers.models.hubert.modeling_hubert import HubertEncoderLayer
@@ -97,39 +95,7 @@ class XEmoGPTCueOutput(ModelOutput):
     step_weights: torch.FloatTensor | None = None
 
 
-class CueHead(nn.Module):
-    """What both heads have: `logit_scale` (1,), the learnt scale of cosines, ln(1 / temperature)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.logit_scale = nn.Parameter(torch.zeros(1))  # FSDP2 shards the first dimension, so there must be one
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Takes a scale without dimension, too: adapters and checkpoints written earlier have it so."""
-        name = f"{prefix}logit_scale"
-        if name in state_dict:
-            state_dict[name] = torch.atleast_1d(state_dict[name])
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-class _AtLeastOneDimension(ConversionOps):
-    def convert(
-        self, input_dict: dict[str, Any], source_patterns: list[str], target_patterns: list[str], **kwargs: Any
-    ) -> dict[str, torch.Tensor]:
-        ((tensor,),) = input_dict.values()
-        return {kwargs["full_layer_name"]: torch.atleast_1d(tensor)}
-
-    @property
-    def reverse_op(self) -> ConversionOps:
-        return self  # what is saved has its dimension
-
-
-def older_weights() -> list[WeightConverter]:
-    """How `from_pretrained` reads folders that were written with a `logit_scale` without dimension."""
-    return [WeightConverter(".logit_scale", ".logit_scale", [_AtLeastOneDimension()])]
-
-
-class VideoCueHead(CueHead):
+class VideoCueHead(nn.Module):
     """Compares a clip's frames with cue texts, and holds what stage 1 trains beside VECB (eq. 3-5).
 
     Attention pooling softmax(H_v . v) with one learnable vector, then a projection; the text side projects the output
@@ -145,6 +111,7 @@ class VideoCueHead(CueHead):
         self.temporal = nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Linear(size, 1))
         self.reconstruction = nn.Linear(width, width)
         self.mask_token = nn.Parameter(torch.zeros(width))
+        self.logit_scale = nn.Parameter(torch.zeros(1))  # with a dimension, for FSDP2 shards along the first
 
     def forward(self, hidden_states: torch.Tensor) -> XEmoGPTCueOutput:
         """H_v (N, T, d_v) -> embedding of the clip, of each frame, and the weight each frame had in the pool."""
@@ -154,13 +121,14 @@ class VideoCueHead(CueHead):
         return XEmoGPTCueOutput(self.projection(pooled), self.projection(hidden_states), weights)
 
 
-class AudioCueHead(CueHead):
+class AudioCueHead(nn.Module):
     """Compares a clip's voice with cue texts, and holds what stage 2 trains beside AECB (eq. 6)."""
 
     def __init__(self, config: XEmoGPTConfig):
         super().__init__()
         self.projection = nn.Linear(config.audio_bridge_config.hidden_size, config.cue_embedding_size)
         self.text_projection = nn.Linear(config.audio_text_size, config.cue_embedding_size)
+        self.logit_scale = nn.Parameter(torch.zeros(1))  # as above
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> XEmoGPTCueOutput:
         """H_a (N, l_a, d_a) with its mask (N, l_a) bool -> embedding of the clip and of each step."""
@@ -176,9 +144,7 @@ class AudioCueHead(CueHead):
 __all__ = [
     "AudioCueHead",
     "AudioEmotionalCueBridge",
-    "CueHead",
     "VideoCueHead",
     "VideoEmotionalCueBridge",
     "XEmoGPTCueOutput",
-    "older_weights",
 ]

@@ -6,7 +6,7 @@ per audio step -> LLM, with the modality gradient gate in between. The bridges a
 """
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -34,7 +34,6 @@ from .bridges_xemogpt import (
     VideoCueHead,
     VideoEmotionalCueBridge,
     XEmoGPTCueOutput,
-    older_weights,
 )
 from .configuration_xemogpt import XEmoGPTConfig
 from .towers_xemogpt import encode_frames, encode_voices, length_mask, padding_leaks, pool_steps
@@ -111,13 +110,6 @@ class XEmoGPTPreTrainedModel(PreTrainedModel):
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.freeze_towers()
         return loaded
-
-    @staticmethod
-    def _load_pretrained_model(
-        model: Any, state_dict: Any, checkpoint_files: Any, load_config: Any, **kwargs: Any
-    ) -> Any:
-        load_config = replace(load_config, weight_mapping=[*(load_config.weight_mapping or ()), *older_weights()])
-        return PreTrainedModel._load_pretrained_model(model, state_dict, checkpoint_files, load_config, **kwargs)
 
     @classmethod
     def is_custom_code(cls) -> bool:

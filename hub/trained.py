@@ -125,8 +125,6 @@ def apply(model: Any, folder: str | os.PathLike) -> None:
     inner: nn.Module = model.model
     with safe_open(Path(folder) / FILE, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-    scales = [name for name in tensors if name.endswith("_cue_head.logit_scale")]
-    tensors |= {name: torch.atleast_1d(tensors[name]) for name in scales}  # in older files they have no dimension
     every = inner.state_dict()
     own = {name: tensor for name, tensor in every.items() if name.partition(".")[0] in WHOLE}
     ranks = {name.removesuffix(".lora_A"): len(tensor) for name, tensor in tensors.items() if name.endswith(".lora_A")}
