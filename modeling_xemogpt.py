@@ -556,6 +556,14 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
             model_kwargs["mm_encoder_outputs"]["audio"] = features
         return model_kwargs
 
+    def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """As transformers', but a drafter's prefill too, which is not called a first iteration, is given the media."""
+        inputs = super().prepare_inputs_for_generation(*args, **kwargs)
+        media, cache = kwargs.get("mm_encoder_outputs"), kwargs.get("past_key_values")
+        if media and (cache is None or cache.get_seq_length() == 0):
+            inputs["mm_encoder_outputs"] = media
+        return inputs
+
     def _expand_multimodal_outputs(
         self,
         input_ids: torch.LongTensor | None,
