@@ -30,7 +30,6 @@ from .backbones_xemogpt import load_audio, load_text, load_vision, pad_token_id
 from .bridges_xemogpt import (
     AudioCueHead,
     AudioEmotionalCueBridge,
-    CueHead,
     VideoCueHead,
     VideoEmotionalCueBridge,
     XEmoGPTCueOutput,
@@ -100,7 +99,7 @@ class XEmoGPTPreTrainedModel(PreTrainedModel):
         elif isinstance(module, VideoCueHead):
             init.normal_(module.attention_vector, mean=0.0, std=0.02)
             init.normal_(module.mask_token, mean=0.0, std=0.02)
-        if isinstance(module, CueHead):
+        if isinstance(module, (VideoCueHead, AudioCueHead)):
             init.constant_(module.logit_scale, 2.6592)  # ln(1 / .07), CLIP's start
 
     @classmethod
