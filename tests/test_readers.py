@@ -361,12 +361,7 @@ def test_a_manifest_is_looked_at_like_any_other_table(tmp_path: Path) -> None:
     samples, problems = lenient("manifest", tree(tmp_path, files | {"a.mp4": "", "b.mp4": ""}))
     kept = {"id": "b", "video": str(tmp_path / "b.mp4")}
     assert samples["b"].to_row() == kept
-    assert problems == [
-        *[("no label", "b")] * 2,
-        ("no subtitle", "b"),
-        ("no text", "b"),
-        ("unlisted file", "spare"),
-    ]
+    assert problems == [*[("no label", "b")] * 2, ("no subtitle", "b"), ("no text", "b"), ("unlisted file", "spare")]
     assert len(list(read_dataset("manifest", tmp_path))) == 2  # remarks all
 
 
