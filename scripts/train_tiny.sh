@@ -38,19 +38,19 @@ for name, wanted in (("conflict", True), ("consistent", False)):
 END
 
 # The LLM with LoRA, bridges and projectors: first on short questions about one medium alone, then the paper's, gated by
-# sample, and these again with more of the clips where the question decides what is right.
-for recipe in stage3_start stage3 stage3_conflict; do
+# sample, these again with more of the clips where the question decides what is right, and a little with all as they come.
+for recipe in stage3_start stage3 stage3_conflict stage3_last; do
     [ -f "runs/tiny-$(echo $recipe | tr _ -)/adapter_model.safetensors" ] ||
         xemogpt train stage3 --config "$recipes/$recipe.yaml" --set model=runs/tiny-base $steps
 done
 
 # As a plain model folder, and as the small file of trained parts with its card.
-[ -d runs/tiny-merged ] || xemogpt merge runs/tiny-stage3-conflict --out runs/tiny-merged
+[ -d runs/tiny-merged ] || xemogpt merge runs/tiny-stage3-last --out runs/tiny-merged
 python - <<'END'
 from xemogpt.hub.trained import pack, write_card
 
-print(pack("runs/tiny-stage3-conflict", "checkpoints/xemogpt-tiny"))
-stages = (0, 1, 2, "3-start", 3, "3-conflict")
+print(pack("runs/tiny-stage3-last", "checkpoints/xemogpt-tiny"))
+stages = (0, 1, 2, "3-start", 3, "3-conflict", "3-last")
 write_card("checkpoints/xemogpt-tiny", [f"runs/tiny-stage{stage}" for stage in stages])
 END
 
