@@ -253,7 +253,7 @@ def test_debug_raises(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_interrupt_is_quiet(clips: list[Path], short: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     command = [sys.executable, "-m", "xemogpt", "explain", *map(str, clips), *short, "--batch-size", "1"]
-    command += ["--max-new-tokens", "4000", "--out", str(out)]
+    command += ["--max-new-tokens", "1200", "--out", str(out)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while not out.exists() and process.poll() is None:
             time.sleep(0.01)
