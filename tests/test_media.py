@@ -324,7 +324,7 @@ def test_frame_size_that_changes_in_mid_stream(folder):
     for name, size in (("small", (48, 96)), ("large", (96, 192))):
         write_media(folder / f"{name}.ts", pattern(10, *size))
     (folder / "grows.ts").write_bytes((folder / "small.ts").read_bytes() + (folder / "large.ts").read_bytes())
-    video = load_video(folder / "grows.ts")
+    video = load_video(folder / "grows.ts", threads=1)  # with several, FFmpeg has been seen to lose one at the change
     assert video.frames.shape == (16, 48, 96, 3)
     assert read_index(video.frames) == (sample_indices(20, 16) % 10).tolist()
 
