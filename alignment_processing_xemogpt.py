@@ -1,7 +1,6 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """Clips and cue texts -> tensors of the two cue encoders; frames and samples are those of XEmoGPT's own processor."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +9,8 @@ import torch
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
-from .inputs_xemogpt import as_frames
-from .media_xemogpt import load_audio, load_video, resample, warn_of_cut
+from .inputs_xemogpt import as_frames, is_path
+from .media_xemogpt import load_video, read_waveform
 from .processing_xemogpt import extract_audio
 
 
@@ -55,7 +54,7 @@ class XEmoGPTVideoCueProcessor(XEmoGPTCueProcessor):
         data: dict[str, Any] = {}
         if videos is not None:
             data.update(
-                self.image_processor([self.read(video) for video in ([videos] if _is_path(videos) else videos)])
+                self.image_processor([self.read(video) for video in ([videos] if is_path(videos) else videos)])
             )
         if text is not None:
             data.update(self.texts(text))
@@ -63,7 +62,7 @@ class XEmoGPTVideoCueProcessor(XEmoGPTCueProcessor):
 
     def read(self, video: Any) -> np.ndarray:
         """A path, or any number of frames -> uint8 (num_frames, H, W, 3)."""
-        return load_video(video, self.num_frames).frames if _is_path(video) else as_frames(video, self.num_frames)
+        return load_video(video, self.num_frames).frames if is_path(video) else as_frames(video, self.num_frames)
 
 
 class XEmoGPTAudioCueProcessor(XEmoGPTCueProcessor):
@@ -99,7 +98,7 @@ class XEmoGPTAudioCueProcessor(XEmoGPTCueProcessor):
         `input_features` (N, mels, frames) and `input_features_mask`; texts: see `texts`."""
         data: dict[str, Any] = {}
         if audio is not None:
-            clips = [self.read(clip, sampling_rate) for clip in ([audio] if _is_path(audio) else audio)]
+            clips = [self.read(clip, sampling_rate) for clip in ([audio] if is_path(audio) else audio)]
             data.update(extract_audio(self.feature_extractor, clips)[0])
         if text is not None:
             data.update(self.texts(text))
@@ -107,16 +106,7 @@ class XEmoGPTAudioCueProcessor(XEmoGPTCueProcessor):
 
     def read(self, audio: Any, sampling_rate: int = 16000) -> np.ndarray:
         """A path, or samples at `sampling_rate` -> float32 (L,) at the tower's rate, at most `max_audio_seconds`."""
-        if _is_path(audio):
-            waveform = load_audio(audio, self.sampling_rate, self.max_audio_seconds)
-        else:
-            waveform = resample(audio, sampling_rate, self.sampling_rate)
-            warn_of_cut("audio: ", len(waveform) / self.sampling_rate, self.max_audio_seconds)
-        return waveform[: int(self.max_audio_seconds * self.sampling_rate)]
-
-
-def _is_path(value: Any) -> bool:
-    return isinstance(value, (str, os.PathLike))
+        return read_waveform(audio, sampling_rate, self.sampling_rate, self.max_audio_seconds)
 
 
 __all__ = ["XEmoGPTAudioCueProcessor", "XEmoGPTVideoCueProcessor"]

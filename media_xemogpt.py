@@ -23,7 +23,7 @@ try:
 except ImportError:  # texts, frames in memory and sound at the right rate need none of it
     av = None  # type: ignore[assignment]
 
-from .inputs_xemogpt import MediaError, as_array, check_file, sample_indices
+from .inputs_xemogpt import MediaError, as_array, check_file, is_path, sample_indices
 
 # Here one packet is one frame with a time of its own, and the demuxer can seek to a time. Not so elsewhere (avi has no
 # presentation times, vp8 has hidden frames, mpeg-ts splits fields, gif cannot seek): decoded from the beginning.
@@ -387,6 +387,16 @@ def load_audio(path: str | os.PathLike, sampling_rate: int = 16000, max_seconds:
     if limit is not None and len(wave) == limit:
         warn_of_cut(f"{path}: ", seconds, max_seconds)
     return wave
+
+
+def read_waveform(audio: Any, sampling_rate: int, target_rate: int, max_seconds: float) -> np.ndarray:
+    """A path, or samples at `sampling_rate` -> float32 (L,) at `target_rate`, at most `max_seconds`; a cut is said."""
+    if is_path(audio):
+        waveform = load_audio(audio, target_rate, max_seconds)
+    else:
+        waveform = resample(audio, sampling_rate, target_rate)
+        warn_of_cut("audio: ", len(waveform) / target_rate, max_seconds)
+    return waveform[: int(max_seconds * target_rate)]
 
 
 def warn_of_cut(of: str, seconds: float | None, heard: float | None) -> None:

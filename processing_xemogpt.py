@@ -17,7 +17,7 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ImagesKwargs, ProcessorMixin, VideosKwargs
 
 from .inputs_xemogpt import MediaError, as_frames, is_path, list_of_videos, read_subtitle
-from .media_xemogpt import load_audio, load_video, probe, resample, warn_of_cut
+from .media_xemogpt import load_video, probe, read_waveform
 from .prompts_xemogpt import get_prompt
 from .video_processing_xemogpt import XEmoGPTVideoProcessor
 
@@ -337,12 +337,7 @@ class XEmoGPTProcessor(ProcessorMixin):
 
     def _waveform(self, audio: Any, sampling_rate: int) -> np.ndarray:
         """A path, or samples at `sampling_rate` -> float32 (L,) at the tower's rate, at most `max_audio_seconds`."""
-        if is_path(audio):
-            waveform = load_audio(audio, self.sampling_rate, self.max_audio_seconds)
-        else:
-            waveform = resample(audio, sampling_rate, self.sampling_rate)
-            warn_of_cut("audio: ", len(waveform) / self.sampling_rate, self.max_audio_seconds)
-        return waveform[: int(self.max_audio_seconds * self.sampling_rate)]
+        return read_waveform(audio, sampling_rate, self.sampling_rate, self.max_audio_seconds)
 
     # Tensors
 

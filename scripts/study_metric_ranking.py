@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from study_metric_validity import SEED, Told, correlations, draw, measure
+from study_metric_validity import Told, correlations, measure, write
 from study_tiny import CONTROLS, answers
 
 from xemogpt.data.synth.exact import read_truth
@@ -29,7 +29,7 @@ AS_IT_IS = "as it is"
 def main(argv: Sequence[str] | None = None) -> int:
     """Ask, measure, correlate, write."""
     from xemogpt.eval.cue_scores import Remembering
-    from xemogpt.eval.score import provenance, shown_command
+    from xemogpt.eval.score import shown_command
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", required=True, nargs="+", metavar="M", help="folders, trained more or less")
@@ -66,17 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(
                 f"{system:44}", *(f"{key} {value:.3f}" for key, value in table[system]["scores"].items()), flush=True
             )
-    found = correlations(table)
     about = {
         "what": "rank correlation of metrics with the exact F1 of cues, over models and what they are given",
         "command": f"python scripts/study_metric_ranking.py {shown_command(argv or sys.argv[1:])}",
         "clips": len(clips),
-        "correlations": found,
-        "systems": {name: row["scores"] for name, row in table.items()},
     }
-    Path(args.out).write_text(json.dumps(about | provenance() | {"seed": SEED}, indent=2) + "\n")
-    if args.figure:
-        draw(table, found, args.figure)
+    write(args.out, args.figure, about, table, correlations(table))
     return 0
 
 

@@ -187,10 +187,22 @@ def draw(table: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]], pat
     figure.savefig(path, dpi=110)
 
 
+def write(
+    out: str, figure: str | None, about: dict[str, Any], table: dict[str, dict[str, Any]], found: dict[str, Any]
+) -> None:
+    """The result, and the figure where one is asked for."""
+    from xemogpt.eval.score import provenance
+
+    scores = {"correlations": found, "systems": {name: row["scores"] for name, row in table.items()}}
+    Path(out).write_text(json.dumps(about | scores | provenance() | {"seed": SEED}, indent=2) + "\n")
+    if figure:
+        draw(table, found, figure)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Compose, score, correlate, write."""
     from xemogpt.eval.cue_scores import Remembering
-    from xemogpt.eval.score import provenance, shown_command
+    from xemogpt.eval.score import shown_command
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--clips", type=int, default=100, metavar="N", help="default: %(default)s")
@@ -208,17 +220,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = correlations(table)
     for name, row in found.items():
         print(f"{name:22}", row, flush=True)
-    words = shown_command(argv or sys.argv[1:])
     about = {
         "what": "rank correlation of metrics with the exact F1 of cues, over descriptions of known quality",
-        "command": f"python scripts/study_metric_validity.py {words}",
+        "command": f"python scripts/study_metric_validity.py {shown_command(argv or sys.argv[1:])}",
         "clips": args.clips,
-        "correlations": found,
-        "systems": {name: row["scores"] for name, row in table.items()},
     }
-    Path(args.out).write_text(json.dumps(about | provenance() | {"seed": SEED}, indent=2) + "\n")
-    if args.figure:
-        draw(table, found, args.figure)
+    write(args.out, args.figure, about, table, found)
     return 0
 
 

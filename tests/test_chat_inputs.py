@@ -9,26 +9,18 @@ import pytest
 import torch
 from media_factory import tone, write_media
 from tiny_inputs import frames, voice
-from tiny_model import audio_config, tiny_tokenizer
-from transformers import Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
+from tiny_model import tiny_processor
 
 from xemogpt.data.media import decode_media
 from xemogpt.media_xemogpt import load_audio
 from xemogpt.processing_xemogpt import CHAT_TEMPLATE, XEmoGPTProcessor
-from xemogpt.video_processing_xemogpt import XEmoGPTVideoProcessor
 
 ANSWERED = {"role": "assistant", "content": "In the video, she frowns."}
 
 
-def build(audio: str = "hubert", **kwargs: Any) -> XEmoGPTProcessor:
-    extractor = WhisperFeatureExtractor() if audio == "whisper" else Wav2Vec2FeatureExtractor()
-    video = XEmoGPTVideoProcessor(size=32, crop_size=32)
-    return XEmoGPTProcessor.build(tiny_tokenizer(), video, extractor, audio_config(audio), **kwargs)
-
-
 @pytest.fixture(scope="module")
 def processor() -> XEmoGPTProcessor:
-    return build()
+    return tiny_processor()
 
 
 def tensors(processor: XEmoGPTProcessor, messages: list, **kwargs: Any) -> Any:
@@ -70,7 +62,7 @@ def test_an_answer_is_continued_where_it_stopped(processor: XEmoGPTProcessor) ->
 def test_a_template_of_before_is_read_without_its_marks() -> None:
     before = CHAT_TEMPLATE.replace("{{- answer + eos_token }}", "{{- '\ufdd0' + answer + eos_token + '\ufdd0' }}")
     assert before != CHAT_TEMPLATE
-    old, new = build(chat_template=before), build()
+    old, new = tiny_processor(chat_template=before), tiny_processor()
     turns = [*new.conversation(instruction="Why?"), ANSWERED]
     assert old.apply_chat_template(turns) == new.apply_chat_template(turns)
 
@@ -114,7 +106,7 @@ def test_settings_that_ask_for_what_is_done_anyway_are_taken(processor: XEmoGPTP
 
 
 def test_sound_is_extracted_alike_under_autocast() -> None:
-    processor = build("whisper")
+    processor = tiny_processor("whisper")
     messages = processor.conversation(audio=voice(0.7))
     expected = tensors(processor, messages)["input_features"]
     with torch.autocast("cpu", torch.bfloat16):
@@ -123,7 +115,7 @@ def test_sound_is_extracted_alike_under_autocast() -> None:
 
 
 def test_sound_that_is_not_heard_is_said(tmp_path: Path) -> None:
-    processor = build(max_audio_seconds=1.0)
+    processor = tiny_processor(max_audio_seconds=1.0)
     path = write_media(tmp_path / "long.wav", audio=tone(2.5))
     said = r"of its 2\.5 s of sound the first 1 are heard"
     with pytest.warns(UserWarning, match=rf"long\.wav: {said}"):

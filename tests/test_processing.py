@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_model import audio_config, tiny_tokenizer
+from tiny_model import audio_config, tiny_processor, tiny_tokenizer
 from tokenizers import normalizers
 from transformers import (
     AutoProcessor,
     CLIPImageProcessorPil,
     SiglipImageProcessorPil,
     Wav2Vec2FeatureExtractor,
-    WhisperFeatureExtractor,
 )
 
 from xemogpt.processing_xemogpt import PROMPT_MARKERS, XEmoGPTProcessor
@@ -38,15 +37,9 @@ def voice(seconds: float = 1.0, rate: int = 16000) -> np.ndarray:
     return (0.1 * RNG.standard_normal(round(seconds * rate))).astype(np.float32)
 
 
-def build(audio: str = "hubert", **kwargs: Any) -> XEmoGPTProcessor:
-    extractor = WhisperFeatureExtractor() if audio == "whisper" else Wav2Vec2FeatureExtractor()
-    video = XEmoGPTVideoProcessor(size=32, crop_size=32)
-    return XEmoGPTProcessor.build(tiny_tokenizer(), video, extractor, audio_config(audio), **kwargs)
-
-
 @pytest.fixture(scope="module")
 def processor() -> XEmoGPTProcessor:
-    return build()
+    return tiny_processor()
 
 
 def tensors(processor: XEmoGPTProcessor, messages: list, **kwargs: Any) -> Any:
@@ -280,7 +273,7 @@ def test_nan_and_inf_are_refused(processor: XEmoGPTProcessor, value: float) -> N
 @pytest.mark.parametrize("kind", ["hubert", "whisper"])
 @pytest.mark.parametrize("seconds", [0.01, 0.1, 1.0, 3.3, 20.0])
 def test_audio_tokens_equal_the_towers_steps(kind: str, seconds: float) -> None:
-    processor = build(kind)
+    processor = tiny_processor(kind)
     inputs = tensors(processor, processor.conversation(audio=voice(seconds)))
     name = "input_features" if kind == "whisper" else "input_values"
     length = int(inputs[f"{name}_mask"].sum())
@@ -298,7 +291,7 @@ def test_silence_is_finite(processor: XEmoGPTProcessor) -> None:
 
 @pytest.mark.parametrize("kind", ["hubert", "whisper"])
 def test_a_batch_is_its_samples_padded_on_the_left(kind: str) -> None:
-    processor = build(kind)
+    processor = tiny_processor(kind)
     samples = [
         processor.conversation(video=frames(4), audio=voice(1.5), subtitle="One."),
         processor.conversation(video=frames(9), task="visual"),
@@ -392,7 +385,7 @@ def test_pixels_of_a_siglip_tower() -> None:
 
 @pytest.mark.parametrize("kind", ["hubert", "whisper"])
 def test_saved_and_loaded_processor_is_the_same(kind: str, tmp_path: Path) -> None:
-    processor = build(kind, max_audio_seconds=3.0, max_subtitle_tokens=7)
+    processor = tiny_processor(kind, max_audio_seconds=3.0, max_subtitle_tokens=7)
     processor.save_pretrained(tmp_path)
     loaded = AutoProcessor.from_pretrained(tmp_path, trust_remote_code=True)
     messages = processor.conversation(video=frames(), audio=voice(4), subtitle="Hi.")

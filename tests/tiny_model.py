@@ -2,6 +2,7 @@
 """A random XEmoGPT of a few hundred kilobytes with every real part, for tests."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -89,6 +90,15 @@ def text_config(kind: str = "qwen3", vocab_size: int = 400, tied: bool = True) -
         "initializer_range": 0.5,  # so that greedy decoding of a random model does not repeat one token
     }
     return LlamaConfig(**shape) if kind == "llama" else Qwen3Config(**shape, head_dim=16)
+
+
+def tiny_processor(audio: str = "hubert", **kwargs: Any) -> Any:
+    """A processor for the tiny model's towers, of real extractors."""
+    from xemogpt.processing_xemogpt import XEmoGPTProcessor, XEmoGPTVideoProcessor
+
+    extractor = WhisperFeatureExtractor() if audio == "whisper" else Wav2Vec2FeatureExtractor()
+    video = XEmoGPTVideoProcessor(size=32, crop_size=32)
+    return XEmoGPTProcessor.build(tiny_tokenizer(), video, extractor, audio_config(audio), **kwargs)
 
 
 def make_tiny_model(
