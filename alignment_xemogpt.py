@@ -28,9 +28,15 @@ from .bridges_xemogpt import (
     VideoEmotionalCueBridge,
     XEmoGPTCueOutput,
 )
-from .configuration_xemogpt import CLASS_TOKEN_ENCODERS, CLIP_VIT_L_14, HUBERT_LARGE, XEmoGPTBridgeConfig
+from .configuration_xemogpt import (
+    CLASS_TOKEN_ENCODERS,
+    CLIP_VIT_L_14,
+    HUBERT_LARGE,
+    XEmoGPTBridgeConfig,
+    check_width,
+)
 from .modeling_xemogpt import XEmoGPTPreTrainedModel
-from .towers_xemogpt import encode_frames, encode_voices, length_mask, padding_leaks
+from .towers_xemogpt import encode_frames, encode_voices, encode_voices_alone, padding_leaks
 
 CLIP_TEXT_L_14 = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "projection_dim": 768}
 LABSE = {"vocab_size": 501153}
@@ -48,10 +54,7 @@ class XEmoGPTCueConfig(PreTrainedConfig):
         tower = getattr(self, f"{self.tower}_config")
         if getattr(self, f"{self.media}_bridge_config") is None:
             setattr(self, f"{self.media}_bridge_config", XEmoGPTBridgeConfig.like_tower(tower))
-        width = getattr(tower, "d_model", None) or getattr(tower, "hidden_size", None)
-        bridge = getattr(self, f"{self.media}_bridge_config")
-        if width is not None and width != bridge.hidden_size:
-            raise ValueError(f"{self.media}_bridge_config is {bridge.hidden_size} wide, but its tower {width}")
+        check_width(self, self.media, tower)
         clip = self.text_config.model_type == "clip_text_model"
         pooling = getattr(self, "text_pooling", None) or ("projection" if clip else "pooled")
         self.text_pooling = pooling
@@ -329,12 +332,7 @@ class XEmoGPTAudioCueEncoder(XEmoGPTCueEncoder):
         mask = inputs.get("input_values_mask")
         if mask is None or not padding_leaks(self.config.audio_config):
             return encode_voices(self.audio_tower, **inputs)[:2]
-        clips = [
-            encode_voices(self.audio_tower, values[None, :length])[0][0]
-            for values, length in zip(inputs["input_values"], mask.sum(-1).tolist(), strict=True)
-        ]
-        steps = torch.tensor([len(clip) for clip in clips], device=mask.device)
-        return nn.utils.rnn.pad_sequence(clips, batch_first=True), length_mask(steps, int(steps.max()))
+        return encode_voices_alone(self.audio_tower, inputs["input_values"], mask)
 
     def get_audio_features(
         self,

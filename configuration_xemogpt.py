@@ -101,8 +101,7 @@ class XEmoGPTBridgeConfig(PreTrainedConfig):
         def first(*names: str, default: Any) -> Any:
             return next((getattr(tower, name) for name in names if getattr(tower, name, None) is not None), default)
 
-        stages = getattr(tower, "hidden_sizes", None) or [None]  # of a convolutional one; the last is pooled
-        width = first("d_model", "hidden_size", default=stages[-1])
+        width = _width(tower)
         if width is None:
             raise ValueError(f"a tower of type '{tower.model_type}' names no hidden_size; pass its bridge's config")
         return cls(
@@ -115,6 +114,19 @@ class XEmoGPTBridgeConfig(PreTrainedConfig):
             hidden_dropout=first("hidden_dropout", default=0.0),
             activation_dropout=first("activation_dropout", default=0.0),
         )
+
+
+def check_width(config: PreTrainedConfig, media: str, tower: PreTrainedConfig) -> None:
+    """Raises ValueError where the bridge of a medium is not as wide as its tower."""
+    width, bridge = _width(tower), getattr(config, f"{media}_bridge_config")
+    if width is not None and width != bridge.hidden_size:
+        raise ValueError(f"{media}_bridge_config is {bridge.hidden_size} wide, but its tower {width}")
+
+
+def _width(tower: PreTrainedConfig) -> int | None:
+    """Of the features that a tower gives, where its configuration says so."""
+    stages = getattr(tower, "hidden_sizes", None) or [None]  # of a convolutional one; the last is pooled
+    return getattr(tower, "d_model", None) or getattr(tower, "hidden_size", None) or stages[-1]
 
 
 class XEmoGPTConfig(PreTrainedConfig):
@@ -200,11 +212,8 @@ class XEmoGPTConfig(PreTrainedConfig):
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.video_token_id == self.audio_token_id:
             raise ValueError(f"video_token_id and audio_token_id are both {self.video_token_id}; they must differ")
-        for name, tower in (("video", self.vision_config), ("audio", self.audio_config)):
-            width = getattr(tower, "d_model", None) or getattr(tower, "hidden_size", None)
-            bridge = getattr(self, f"{name}_bridge_config")
-            if width is not None and width != bridge.hidden_size:
-                raise ValueError(f"{name}_bridge_config is {bridge.hidden_size} wide, but its tower {width}")
+        check_width(self, "video", self.vision_config)
+        check_width(self, "audio", self.audio_config)
 
 
 __all__ = ["XEmoGPTBridgeConfig", "XEmoGPTConfig"]

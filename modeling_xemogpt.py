@@ -35,7 +35,7 @@ from .bridges_xemogpt import (
     XEmoGPTCueOutput,
 )
 from .configuration_xemogpt import XEmoGPTConfig
-from .towers_xemogpt import encode_frames, encode_voices, length_mask, padding_leaks, pool_steps
+from .towers_xemogpt import encode_frames, encode_voices, encode_voices_alone, padding_leaks, pool_steps
 
 VIDEO_TOKEN, AUDIO_TOKEN = "<|video_pad|>", "<|audio_pad|>"
 AUDIO_INPUTS = ("input_values", "input_values_mask", "input_features", "input_features_mask")
@@ -197,6 +197,12 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
             audio_features, mask, outputs = encode_voices(
                 self.audio_tower, input_values, input_values_mask, input_features, input_features_mask, **kwargs
             )
+        seen = {"hidden_states": outputs.hidden_states, "attentions": outputs.attentions}
+        return self._bridge_voices(audio_features, mask, **seen)
+
+    def _bridge_voices(
+        self, audio_features: torch.Tensor, mask: torch.Tensor | None, **seen: Any
+    ) -> XEmoGPTAudioFeatures:
         hidden_states = self.audio_bridge(audio_features, mask)
         pooled, token_mask = pool_steps(hidden_states, mask, self.config.audio_pooling)
         projected = _project(self.audio_projector, pooled)
@@ -205,10 +211,9 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
         return XEmoGPTAudioFeatures(
             last_hidden_state=hidden_states,
             pooler_output=projected,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
             attention_mask=mask,
             token_mask=token_mask,
+            **seen,
         )
 
     def encode_audio(self, **inputs: Any) -> XEmoGPTAudioFeatures:
@@ -216,25 +221,9 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
         mask = inputs.get("input_values_mask")
         if not padding_leaks(self.config.audio_config) or mask is None:
             return self.get_audio_features(**inputs, return_dict=True)
-        lengths = mask.sum(-1).tolist()
-        clips = [
-            self.get_audio_features(input_values=values[None, :length], return_dict=True)
-            for values, length in zip(inputs["input_values"], lengths, strict=True)
-        ]
-
-        def stack(name: str) -> torch.Tensor:
-            return nn.utils.rnn.pad_sequence([clip[name][0] for clip in clips], batch_first=True)
-
-        def real(name: str) -> torch.Tensor:
-            lengths = torch.tensor([clip[name].shape[1] for clip in clips], device=mask.device)
-            return length_mask(lengths, max(clip[name].shape[1] for clip in clips))
-
-        return XEmoGPTAudioFeatures(
-            last_hidden_state=stack("last_hidden_state"),
-            pooler_output=stack("pooler_output"),
-            attention_mask=real("last_hidden_state"),
-            token_mask=real("pooler_output"),
-        )
+        with self._tower_grad():
+            audio_features, steps = encode_voices_alone(self.audio_tower, inputs["input_values"], mask)
+        return self._bridge_voices(audio_features, steps)
 
     def get_video_cues(self, pixel_values_videos: torch.FloatTensor) -> XEmoGPTCueOutput:
         """Embeds clips (N, T, 3, H, W) in the cue space; `step_weights` says which frames carry the clip."""

@@ -69,6 +69,19 @@ def encode_voices(
     return audio_features, mask, outputs
 
 
+def encode_voices_alone(
+    tower: PreTrainedModel, input_values: torch.Tensor, input_values_mask: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """X_a and its mask as `encode_voices` gives them, with each waveform given to the tower alone, at its length: for
+    towers into which padding leaks."""
+    lengths = input_values_mask.sum(-1).tolist()
+    clips = [
+        encode_voices(tower, values[None, :length])[0][0] for values, length in zip(input_values, lengths, strict=True)
+    ]
+    steps = torch.tensor([len(clip) for clip in clips], device=input_values.device)
+    return nn.utils.rnn.pad_sequence(clips, batch_first=True), length_mask(steps, int(steps.max()))
+
+
 def padding_leaks(config: Any) -> bool:
     """Whether padding changes the features of the clip it stands after, so that a tower must get each clip alone."""
     group_norm = getattr(config, "feat_extract_norm", "layer") == "group"
@@ -129,4 +142,4 @@ def _whisper_steps(mask: torch.Tensor | None) -> torch.Tensor | None:
     return None if mask is None else length_mask((mask.sum(-1) + 1) // 2, (mask.shape[1] + 1) // 2)
 
 
-__all__ = ["encode_frames", "encode_voices", "length_mask", "padding_leaks", "pool_steps"]
+__all__ = ["encode_frames", "encode_voices", "encode_voices_alone", "length_mask", "padding_leaks", "pool_steps"]
