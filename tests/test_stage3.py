@@ -58,6 +58,12 @@ def questions(place: Path) -> list[dict[str, Any]]:
     return [stage3_sft._row(row) for each in mixture.samples for row in instructions(each, kinds, ["en"])]
 
 
+def test_attention_kernel_is_a_setting(place: Path) -> None:
+    model = stage3_sft.load(arguments(place, attn_implementation="eager"))[0]
+    for part in (model, model.model.language_model, model.model.audio_tower):
+        assert part.config._attn_implementation == "eager"
+
+
 # What is asked
 
 
@@ -406,6 +412,7 @@ def test_clips_of_no_use_are_listed_and_never_replaced(
         ({"lora_targets": ["fc1"]}, {}, r"no linear layer 'fc1' \(there is model.vision_tower.*only the LLM"),
         ({"data": []}, {}, "data names no manifest"),
         ({"model_dtype": "bfloat16"}, {}, "set bf16: true"),
+        ({"attn_implementation": "quick"}, {}, "quick"),
         ({}, {"packing": True}, "packing and padding_free are not possible"),
         ({}, {"load_best_model_at_end": True, "eval_strategy": "no"}, "needs eval_data"),
         ({"model": "nowhere/at/all"}, {}, "nowhere/at/all"),

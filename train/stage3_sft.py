@@ -44,6 +44,9 @@ class Arguments:
 
     model: str = field(default="tiny", metadata={"help": "folder or Hub id; `tiny` is the embedded default"})
     model_dtype: str = field(default="float32", metadata={"help": "of the frozen weights; trained ones are float32"})
+    attn_implementation: str | None = field(
+        default=None, metadata={"help": "attention kernel, as transformers names it; default: its own choice"}
+    )
     video_bridge: str | None = field(default=None, metadata={"help": "cue encoder folder of stage 1"})
     audio_bridge: str | None = field(default=None, metadata={"help": "cue encoder folder of stage 2"})
     adapter: str | None = field(default=None, metadata={"help": "output folder of a stage 3 to go on from"})
@@ -150,7 +153,9 @@ def load(arguments: Arguments) -> tuple[Any, Any, list[str]]:
 
     source = model_folder(arguments.model)
     dtype = torch_dtype(arguments.model_dtype)
-    model = XEmoGPTForConditionalGeneration.from_pretrained(source, dtype=dtype)
+    model = XEmoGPTForConditionalGeneration.from_pretrained(
+        source, dtype=dtype, attn_implementation=arguments.attn_implementation
+    )
     processor = AutoProcessor.from_pretrained(source, trust_remote_code=True)
     heads = []
     for part in WHOLE_PARTS:  # they are trained in float32, and what was learnt in it is not rounded here
