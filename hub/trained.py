@@ -51,6 +51,10 @@ whole way to these weights; its stages follow.
 SIZES = ("video_text_size", "audio_text_size", "audio_pooling")  # of the configuration, which the weights depend on
 
 
+def _sizes(config: Any) -> dict[str, int]:
+    return {name: getattr(config, name) for name in SIZES} | {"audio_layers": config.audio_config.num_hidden_layers}
+
+
 def pack(adapter: str | os.PathLike, out: str | os.PathLike, dtype: torch.dtype = torch.bfloat16) -> Path:
     """Writes `out/model.safetensors` from an adapter of stage 3 and the model it was trained on.
 
@@ -87,7 +91,7 @@ def pack(adapter: str | os.PathLike, out: str | os.PathLike, dtype: torch.dtype 
         tensors |= {f"{part}.{name}": tensor for name, tensor in module.state_dict().items()}
     path = Path(out) / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    told = {"sizes": json.dumps({name: getattr(config, name) for name in SIZES})}
+    told = {"sizes": json.dumps(_sizes(config))}
     kept = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     save_file({name: tensor.detach().contiguous() for name, tensor in kept.items()}, path, metadata=told)
     path.chmod(0o644)  # safetensors keeps it from everybody else
@@ -110,7 +114,7 @@ def write_card(out: str | os.PathLike, runs: Sequence[str | os.PathLike]) -> Pat
 
 
 def read_sizes(folder: str | os.PathLike) -> dict[str, int]:
-    """The fields of the configuration that a model must have to take the weights; `audio_pooling` shows in none."""
+    """The sizes that a model must have to take the weights; those of the audio tower show in none."""
     with safe_open(Path(folder) / FILE, "pt") as file:
         return json.loads(file.metadata()["sizes"])
 
@@ -134,7 +138,7 @@ def apply(model: Any, folder: str | os.PathLike) -> None:
         height, width = weight.shape
         wanted |= {f"{name}.lora_A": [ranks[name], width], f"{name}.lora_B": [height, ranks[name]]}
     given = {name: [*tensor.shape] for name, tensor in tensors.items()} | read_sizes(folder)
-    wanted |= {name: getattr(model.config, name) for name in SIZES}
+    wanted |= _sizes(model.config)
     problems = [f"missing {name}" for name in sorted(wanted.keys() - given.keys())]
     problems += [f"unexpected {name}" for name in sorted(given.keys() - wanted.keys())]
     problems += [

@@ -13,6 +13,8 @@ from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from xemogpt.hub.ctranslate2 import read_ctranslate2, whisper_encoder_from_ctranslate2
+from xemogpt.hub.tiny import first_layers
+from xemogpt.towers_xemogpt import encode_voices
 
 TYPE_IDS = {"float32": 0, "int8": 1, "int16": 2, "int32": 3, "float16": 4}
 
@@ -220,3 +222,20 @@ def test_whisper_mapping_is_strict(change: dict[str, Any], message: str, model_f
     variables = {name: a for name, a in (as_ctranslate2(random_encoder()) | change).items() if a is not None}
     with pytest.raises(ValueError, match=f"(?s){message}"):
         whisper_encoder_from_ctranslate2(model_file(model_bin(variables)))
+
+
+def test_first_layers(tmp_path: Path) -> None:
+    """The same as stopping early, the final norm on top; and it stays so when it is saved."""
+    whole, features = random_encoder(), torch.randn(2, 10, 30, generator=torch.Generator().manual_seed(1))
+    seen: list[torch.Tensor] = []
+    whole.layers[0].register_forward_hook(lambda _, __, out: seen.append(out))
+    encode_voices(whole, input_features=features)
+    cut = first_layers(random_encoder(), 1)
+    expected = whole.layer_norm(seen[0])
+    torch.testing.assert_close(encode_voices(cut, input_features=features)[0], expected)
+    cut.save_pretrained(tmp_path)
+    again = WhisperEncoder.from_pretrained(tmp_path).eval()
+    assert len(again.layers) == again.config.num_hidden_layers == 1
+    torch.testing.assert_close(encode_voices(again, input_features=features)[0], expected)
+    with pytest.raises(ValueError, match="of 1 layers has no first 2"):
+        first_layers(cut, 2)

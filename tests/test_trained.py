@@ -70,7 +70,8 @@ def test_weights_of_the_stages_reach_a_fresh_model(place: Path, adapter: Path, t
         assert all(torch.equal(head[name], value) for name, value in learnt.items())
 
     file = trained.pack(adapter, tmp_path / "shipped", torch.float32)
-    assert trained.read_sizes(file.parent) == {"video_text_size": 24, "audio_text_size": 32, "audio_pooling": 2}
+    sizes = {"video_text_size": 24, "audio_text_size": 32, "audio_pooling": 2, "audio_layers": 2}
+    assert trained.read_sizes(file.parent) == sizes
     fresh = XEmoGPTForConditionalGeneration.from_pretrained(place / "base")
     with torch.no_grad():
         for part in trained.WHOLE:  # even a tower of other weights is replaced
@@ -115,7 +116,8 @@ def test_what_is_refused(place: Path, adapter: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ({"audio_pooling": 4}, "audio_pooling is 2, not 4$"),  # no weight has this size
+        ({"audio_pooling": 4}, "audio_pooling is 2, not 4$"),  # no weight has this size, nor the next
+        ({"audio_layers": 4}, "audio_layers is 2, not 4$"),
         ("video_bridge.position_embedding", r"missing video_bridge\.position_embedding$"),
         ("language_model.layers.0.self_attn.q_proj.lora_B", r"missing language_model\.layers\.0.*q_proj\.lora_B$"),
         ({"language_model.layers.9.self_attn.q_proj.lora_A": 4}, r"unexpected language_model\.layers\.9.*lora_A$"),
@@ -132,6 +134,8 @@ def test_what_does_not_fit_is_named_and_changes_nothing(
         del tensors[fault]
     elif "audio_pooling" in fault:
         model.config.audio_pooling = fault["audio_pooling"]
+    elif "audio_layers" in fault:
+        model.config.audio_config.num_hidden_layers = fault["audio_layers"]
     else:
         tensors |= {name: torch.zeros(size, size) for name, size in fault.items()}
     save_file(tensors, file, metadata={"sizes": json.dumps(trained.read_sizes(tmp_path))})

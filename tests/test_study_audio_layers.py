@@ -1,0 +1,47 @@
+# Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
+"""The probe of the audio tower's layers: it finds what is there, and the document shows its numbers."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def study(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("study_audio_layers")
+
+
+def test_probe_finds_what_features_hold_and_nothing_else(study: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(400, 30))
+    shown = np.stack([features[:, 3] > 0.8, rng.random(400) < 0.2], 1)
+    known, asked = slice(0, 300), slice(300, 400)
+    penalty, scores = study.probe(features[known], shown[known].astype(float), features[asked])
+    assert penalty in study.PENALTIES
+    assert scores.shape == (100, 2)
+    assert study.mean_average_precision(scores[:, :1], shown[asked, :1]) > 0.9
+    assert study.mean_average_precision(scores[:, 1:], shown[asked, 1:]) < 0.5
+    moved = study.probe(features[known] * 7 + 5, shown[known].astype(float), features[asked] * 7 + 5)
+    np.testing.assert_allclose(moved[1], scores, atol=1e-6)  # scale and origin of a channel do not matter
+
+
+def test_summary_keeps_the_order_of_quarters(study: ModuleType) -> None:
+    steps = np.repeat([[0.0, 4.0], [1.0, 3.0], [2.0, 2.0], [3.0, 1.0]], 5, axis=0)
+    found = study.summary(steps).reshape(7, 2)
+    np.testing.assert_allclose(found[:4, 0], [0, 1, 2, 3])
+    np.testing.assert_allclose(found[5], [3.0, 4.0])
+    np.testing.assert_allclose(found[6], 3 / 19)
+
+
+def test_document_shows_what_was_measured(root: Path) -> None:
+    measured = json.loads((root / "results/audio_layers.json").read_text(encoding="utf-8"))
+    document = (root / "docs/tiny.md").read_text(encoding="utf-8")
+    assert measured["dirty"] is False
+    assert f"{measured['clips']['train']} clips" in document.replace(",", "")
+    for layers, row in measured["layers"].items():
+        low, high = row["interval"]
+        assert f"| {layers} | {row['mean_average_precision']:.2f} ({low:.2f}-{high:.2f}) |" in document
