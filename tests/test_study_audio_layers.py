@@ -23,8 +23,8 @@ def test_probe_finds_what_features_hold_and_nothing_else(study: ModuleType) -> N
     penalty, scores = study.probe(features[known], shown[known].astype(float), features[asked])
     assert penalty in study.PENALTIES
     assert scores.shape == (100, 2)
-    assert study.mean_average_precision(scores[:, :1], shown[asked, :1]) > 0.9
-    assert study.mean_average_precision(scores[:, 1:], shown[asked, 1:]) < 0.5
+    assert study.mean_average_precision(scores[:, :1], shown[asked, :1]) > 0.7
+    assert study.mean_average_precision(scores[:, 1:], shown[asked, 1:]) < 0.4
     moved = study.probe(features[known] * 7 + 5, shown[known].astype(float), features[asked] * 7 + 5)
     np.testing.assert_allclose(moved[1], scores, atol=1e-6)  # scale and origin of a channel do not matter
 
