@@ -51,7 +51,7 @@ whole way to these weights; its stages follow.
 SIZES = ("video_text_size", "audio_text_size", "audio_pooling")  # of the configuration, which the weights depend on
 
 
-def _sizes(config: Any) -> dict[str, int]:
+def _sizes(config: Any) -> dict[str, Any]:
     return {name: getattr(config, name) for name in SIZES} | {"audio_layers": config.audio_config.num_hidden_layers}
 
 

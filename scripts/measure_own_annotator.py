@@ -40,7 +40,8 @@ PASSES = [
 def linked(splits: Sequence[Path], count: int, folder: Path) -> dict[str, Truth]:
     """A folder with the first so many clips of the splits and their manifest; what each of them shows."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows, truth = [], {}
+    rows: list[dict[str, Any]] = []
+    truth: dict[str, Truth] = {}
     for split in splits:
         known = read_truth(split / "truth.jsonl")
         for line in (split / "manifest.jsonl").read_text(encoding="utf-8").splitlines()[: count - len(rows)]:
