@@ -72,6 +72,28 @@ def test_clips_become_cues_with_their_provenance(tmp_path: Path, capsys: pytest.
     assert len(built(recipe, "review.jsonl")) == 13
 
 
+@pytest.mark.parametrize("medium", ["video", "audio"])
+def test_clips_of_the_same_words_are_asked_about_each(tmp_path: Path, medium: str) -> None:
+    clips, server = tmp_path / "clips", ScriptedServer()
+    clips.mkdir()
+    rows = []
+    for number in range(3):
+        name = f"{number}.mp4"
+        write_media(clips / name, pattern(8 + 4 * number), audio=tone(0.2 + 0.1 * number))
+        rows.append({"id": name, "video": name, "label": "sad", "subtitle": "No."})
+    shutil.copy(
+        clips / "2.mp4", clips / "3.mp4"
+    )  # the same under another name: not asked again
+    rows.append(rows[2] | {"id": "3.mp4", "video": "3.mp4"})
+    (clips / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    server.keep_bodies = True
+    passes = [each for each in PASSES if each["name"] == {"video": "visual", "audio": "audio"}[medium]]
+    with serving(server):
+        run(write_recipe(tmp_path / "recipe.yaml", clips, server.url, infer=passes, merge=None, short=None))
+    shown = [json.dumps(body["messages"][1]["content"]) for body in server.bodies]
+    assert len(shown) == len(set(shown)) == 3
+
+
 def said_of_broken(recipe: Path) -> str:
     """What the reader of media itself says."""
     from xemogpt.media_xemogpt import probe

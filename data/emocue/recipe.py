@@ -25,6 +25,7 @@ from xemogpt.data.emocue.client import Endpoint
 from xemogpt.data.emocue.prompts import get_prompt, prompt_hash
 
 SEES, GIVEN = ("frames", "audio"), ("labels", "subtitle")
+ANSWERS_KEPT_BY = 2  # 1 left the pictures out: clips of the same words shared answers, so none of its are used
 BUDGETS = ("requests", "tokens", "usd")
 EXECUTORS = ("local", "slurm", "ray")
 _KINDS: dict[Any, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float)}
@@ -132,7 +133,7 @@ class Recipe:
             return [dataclasses.asdict(what), prompt_hash(what.prompt), self.endpoints[what.endpoint].asks()]
 
         if stage == "infer":
-            return [self.frames, list(map(asking, self.infer))]
+            return [ANSWERS_KEPT_BY, self.frames, list(map(asking, self.infer))]
         if stage == "verify":
             return VERSION
         if stage == "merge" and self.merge:

@@ -216,7 +216,7 @@ async def _write(
 def _clip_question(row: Row, each: Pass, material: Row, frames: int) -> Question:
     system = {"role": "system", "content": get_prompt(each.prompt)}
     text = {"type": "text", "text": slot(material)}
-    seen = [{kind: row[kind]["sha256"], "frames": frames} for kind in each.sees if row[kind]]
+    seen = [{"type": kind, "sha256": row[kind]["sha256"], "frames": frames} for kind in each.sees if row[kind]]
 
     async def messages() -> list[dict[str, Any]]:
         parts: list[dict[str, Any]] = []
