@@ -81,9 +81,7 @@ def test_clips_of_the_same_words_are_asked_about_each(tmp_path: Path, medium: st
         name = f"{number}.mp4"
         write_media(clips / name, pattern(8 + 4 * number), audio=tone(0.2 + 0.1 * number))
         rows.append({"id": name, "video": name, "label": "sad", "subtitle": "No."})
-    shutil.copy(
-        clips / "2.mp4", clips / "3.mp4"
-    )  # the same under another name: not asked again
+    shutil.copy(clips / "2.mp4", clips / "3.mp4")  # the same under another name: not asked again
     rows.append(rows[2] | {"id": "3.mp4", "video": "3.mp4"})
     (clips / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)))
     server.keep_bodies = True
