@@ -48,11 +48,16 @@ has seen none, so what it says of them is no evidence; it must not be used to ju
 What it gets right and wrong on rendered clips that it has not seen: `docs/tiny.md`. `scripts/train_tiny.sh` is the
 whole way to these weights; its stages follow.
 """
-SIZES = ("video_text_size", "audio_text_size", "audio_pooling")  # of the configuration, which the weights depend on
 
 
 def _sizes(config: Any) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in SIZES} | {"audio_layers": config.audio_config.num_hidden_layers}
+    """What of the configuration the weights depend on."""
+    return {
+        "video_text_size": config.video_text_size,
+        "audio_text_size": config.audio_text_size,
+        "audio_pooling": config.audio_pooling,
+        "audio_layers": config.audio_config.num_hidden_layers,
+    }
 
 
 def pack(adapter: str | os.PathLike, out: str | os.PathLike, dtype: torch.dtype = torch.bfloat16) -> Path:

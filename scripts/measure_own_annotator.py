@@ -6,8 +6,7 @@
 
 XEmoGPT behind its own server (`xemogpt.inference.server`) is asked by `xemogpt build-emocue`, in a process of its own
 that gets SIGKILL at random times and is started again. Afterwards every clip must be published or rejected, once;
-requests are counted where they arrive. The clips are rendered, so the published cues can be checked. A build that is
-there already is gone on with.
+requests are counted where they arrive. The clips are rendered, so the published cues can be checked.
 """
 
 import argparse
@@ -138,6 +137,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--work", required=True, type=Path, metavar="DIR", help="where clips and build lie")
     add("--out", required=True, type=Path, metavar="FILE.json")
     args = parser.parse_args(argv)
+    if (args.work / "built").exists():
+        parser.error(f"--work: {args.work} holds a build, whose requests nobody has counted: name another folder")
     truth = linked(args.corpus, args.clips, args.work / "clips")
     arrived: list[float] = []
     endpoint = {"base_url": served(args.model, args.in_flight, arrived), "model": NAME, "in_flight": args.in_flight}

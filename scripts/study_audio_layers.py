@@ -25,7 +25,7 @@ from xemogpt.data.synth.cue_types import AUDIO
 from xemogpt.data.synth.exact import read_truth
 from xemogpt.eval.emocue_360.resampling import interval
 from xemogpt.eval.score import provenance, shown_command
-from xemogpt.hub.tiny import first_layers, load_whisper_encoder
+from xemogpt.hub.tiny import load_whisper_encoder
 from xemogpt.media_xemogpt import load_audio
 from xemogpt.towers_xemogpt import encode_voices
 from xemogpt.train.stage0_tower import mean_average_precision
@@ -48,18 +48,18 @@ def features(split: Path, count: int) -> tuple[dict[int, np.ndarray], np.ndarray
     truth = read_truth(split / "truth.jsonl")
     rows = [json.loads(line) for line in (split / "manifest.jsonl").read_text(encoding="utf-8").splitlines()[:count]]
     shown = np.array([[truth[row["id"]].cues.get(cue, 0) > 0 for cue in AUDIO] for row in rows])
-    deepest = len(load_whisper_encoder()[0].layers)
-    towers = {}
-    for layers in range(1, deepest + 1):
-        encoder, extractor = load_whisper_encoder()
-        towers[layers] = first_layers(encoder, layers)
+    encoder, extractor = load_whisper_encoder()
     read = partial(extractor, sampling_rate=16000, padding="longest", truncation=False, return_tensors="pt")
-    found: dict[int, list[np.ndarray]] = {layers: [] for layers in towers}
+    passed: list[torch.Tensor] = []
+    for layer in encoder.layers:
+        layer.register_forward_hook(lambda _, __, steps: passed.append(steps))
+    found: dict[int, list[np.ndarray]] = {layers: [] for layers in range(1, len(encoder.layers) + 1)}
     with ThreadPoolExecutor(2) as pool:
         for waveform in pool.map(load_audio, [split / row["video"] for row in rows]):
-            mel = read(waveform)["input_features"]
-            for layers, tower in towers.items():
-                found[layers].append(summary(encode_voices(tower, input_features=mel)[0][0].numpy()))
+            passed.clear()
+            encode_voices(encoder, input_features=read(waveform)["input_features"])
+            for layers, steps in enumerate(passed, 1):
+                found[layers].append(summary(encoder.layer_norm(steps)[0].numpy()))
     return {layers: np.array(each) for layers, each in found.items()}, shown
 
 

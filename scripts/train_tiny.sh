@@ -38,7 +38,7 @@ for name, wanted in (("conflict", True), ("consistent", False)):
 END
 
 # The LLM with LoRA, bridges and projectors: first on short questions about one medium alone, then the paper's, gated by
-# sample, these again with more of the clips where the question decides what is right, and a little with all as they come.
+# sample, these again with more of the clips where the question decides what is right, and with all as they come.
 for recipe in stage3_start stage3 stage3_conflict stage3_last; do
     [ -f "runs/tiny-$(echo $recipe | tr _ -)/adapter_model.safetensors" ] ||
         xemogpt train stage3 --config "$recipes/$recipe.yaml" --set model=runs/tiny-base $steps
