@@ -6,7 +6,7 @@
 Every layer of Whisper tiny.en's encoder is read through its final norm, as a tower of so many layers would be. Of a
 clip: the mean of each quarter, spread, peak and mean change of every channel; on these a ridge regression to each cue,
 its penalty chosen on the last fifth of the training clips. Scored on validation clips by mean average precision, which
-needs no threshold.
+needs no threshold; of the cues that pitch alone gives away, also apart for the voices of men and of women.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import torch
 
 from xemogpt.data.synth.cue_types import AUDIO
 from xemogpt.data.synth.exact import read_truth
+from xemogpt.data.synth.voice import voice_names
 from xemogpt.eval.emocue_360.resampling import interval
 from xemogpt.eval.score import provenance, shown_command
 from xemogpt.hub.tiny import load_whisper_encoder
@@ -32,6 +33,7 @@ from xemogpt.train.stage0_tower import mean_average_precision
 
 QUARTERS = 4
 PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # in shares of the mean variance of a channel
+PITCH = ("high_pitch", "low_pitch", "monotone", "lively_intonation", "rising_end")
 RESAMPLES = 1000
 SEED = 0
 
@@ -42,11 +44,22 @@ def summary(steps: np.ndarray) -> np.ndarray:
     return np.concatenate([*parts, steps.std(0), steps.max(0), np.abs(np.diff(steps, axis=0)).mean(0)])
 
 
+def read_rows(path: Path, count: int | None = None) -> list[dict[str, Any]]:
+    """The first so many rows, all by default."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()[:count]]
+
+
+def speakers(split: Path, count: int) -> list[str]:
+    """Whose voice each of the first so many clips has."""
+    known = {row["id"]: row["speaker"] for row in read_rows(split / "truth.jsonl")}
+    return [known[row["id"]] for row in read_rows(split / "manifest.jsonl", count)]
+
+
 @torch.no_grad()
 def features(split: Path, count: int) -> tuple[dict[int, np.ndarray], np.ndarray]:
     """Of the first so many clips: summaries (N, 7 d) by number of layers, and which cues (N, types) they show."""
     truth = read_truth(split / "truth.jsonl")
-    rows = [json.loads(line) for line in (split / "manifest.jsonl").read_text(encoding="utf-8").splitlines()[:count]]
+    rows = read_rows(split / "manifest.jsonl", count)
     shown = np.array([[truth[row["id"]].cues.get(cue, 0) > 0 for cue in AUDIO] for row in rows])
     encoder, extractor = load_whisper_encoder()
     read = partial(extractor, sampling_rate=16000, padding="longest", truncation=False, return_tensors="pt")
@@ -81,6 +94,19 @@ def probe(known: np.ndarray, wanted: np.ndarray, asked: np.ndarray) -> tuple[flo
     return best, dict(ridge(known, wanted, asked))[best]
 
 
+def by_voice(scores: np.ndarray, shown: np.ndarray, male: np.ndarray, drawn: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Mean average precision of the cues of pitch, (N, types) each, for men's voices (N,) and women's, and the gap."""
+    pitch = [list(AUDIO).index(cue) for cue in PITCH]
+
+    def precision(rows: np.ndarray) -> float:
+        return mean_average_precision(scores[np.ix_(rows, pitch)], shown[np.ix_(rows, pitch)])
+
+    found = {name: precision(np.flatnonzero(male == is_male)) for name, is_male in (("men", True), ("women", False))}
+    gaps = [precision(rows[~male[rows]]) - precision(rows[male[rows]]) for rows in drawn]
+    gap = {"gain": found["women"] - found["men"], "interval": list(interval(np.array(gaps)) or ())}
+    return found | {"women - men": gap}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Probe every layer, compare, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -90,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     known, wanted = features(args.corpus / "train", args.clips)
     asked, shown = features(args.corpus / "validation", args.clips)
+    male = np.isin(speakers(args.corpus / "validation", args.clips), voice_names(True))
     rng = np.random.default_rng(SEED)
     drawn = [rng.integers(len(shown), size=len(shown)) for _ in range(RESAMPLES)]
     table: dict[int, dict[str, Any]] = {}
@@ -106,6 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 for i, cue in enumerate(AUDIO)
                 if shown[:, i].any()
             },
+            "pitch_by_voice": by_voice(scores, shown, male, drawn),
         }
         print(f"{layers} layers: {table[layers]['mean_average_precision']:.3f}", flush=True)
     deepest = max(table)
@@ -117,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     about = {
         "what": "linear probes of audio cues in the features of Whisper tiny.en's encoder, cut after each layer",
         "command": f"python scripts/study_audio_layers.py {shown_command(argv or sys.argv[1:])}",
-        "clips": {"train": len(wanted), "validation": len(shown)},
+        "clips": {"train": len(wanted), "validation": len(shown), "of men": int(male.sum())},
         "shown": {cue: int(shown[:, i].sum()) for i, cue in enumerate(AUDIO)},
     }
     result = about | {"layers": {str(layers): each for layers, each in table.items()}} | provenance()

@@ -6,7 +6,8 @@
 
 The counterpart of study_metric_validity.py, whose descriptions are composed: here every description is what a model
 said, its cues are read out of it by rules, and the references are the corpus' own. Every model is asked once as it is
-and once under each control of study_tiny.py. Answers are kept, so that a stopped study goes on.
+and once under each control of study_tiny.py. Whoever is told nothing says nothing, which any metric sees; so the
+correlations are also given over the answers to picture and sound together. Answers are kept: a stopped study goes on.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from xemogpt.data.synth.phrasing import read_cues
 from xemogpt.inference.clips import gather_clips
 
 AS_IT_IS = "as it is"
+BOTH_MEDIA = (AS_IT_IS, "frames shuffled", "no subtitle")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,10 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(
                 f"{system:44}", *(f"{key} {value:.3f}" for key, value in table[system]["scores"].items()), flush=True
             )
+    seen_and_heard = {system: row for system, row in table.items() if system.rpartition(", ")[2] in BOTH_MEDIA}
     about = {
         "what": "rank correlation of metrics with the exact F1 of cues, over models and what they are given",
         "command": f"python scripts/study_metric_ranking.py {shown_command(argv or sys.argv[1:])}",
         "clips": len(clips),
+        "correlations with both media": correlations(seen_and_heard),
     }
     write(args.out, args.figure, about, table, correlations(table))
     return 0

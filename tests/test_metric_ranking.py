@@ -58,5 +58,9 @@ def test_models_are_ranked_by_what_they_say(
     assert exact["none, no sound"] == 0.0
     assert found["clips"] == 6
     assert found["correlations"]["robust, no global"]["kendall"] > 0.5
+    both = {name for name in exact if name.endswith("as it is")}
+    ranked = study.correlations({name: {"scores": found["systems"][name], "samples": {}} for name in both})
+    assert found["correlations with both media"]["BLEU-1"]["spearman"] == ranked["BLEU-1"]["spearman"]
+    assert found["correlations with both media"] != found["correlations"]
     with pytest.raises(SystemExit, match="2"):
         study.main(["--models", "a/x", "b/x", *options])

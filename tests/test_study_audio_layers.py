@@ -29,6 +29,23 @@ def test_probe_finds_what_features_hold_and_nothing_else(study: ModuleType) -> N
     np.testing.assert_allclose(moved[1], scores, atol=1e-6)  # scale and origin of a channel do not matter
 
 
+def test_cues_of_pitch_are_scored_apart_for_men_and_women(study: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    shown = rng.random((200, len(study.AUDIO))) < 0.3
+    male = np.arange(200) % 2 == 0
+    scores = rng.random(shown.shape)
+    scores[~male] += shown[~male]  # of women everything is heard, of men nothing
+    others = [i for i, cue in enumerate(study.AUDIO) if cue not in study.PITCH]
+    scores[np.ix_(np.flatnonzero(male), others)] += shown[np.ix_(np.flatnonzero(male), others)]
+    drawn = [rng.integers(200, size=200) for _ in range(50)]
+    found = study.by_voice(scores, shown, male, drawn)
+    assert found["women"] == 1.0
+    assert 0.2 < found["men"] < 0.5
+    assert found["women - men"]["gain"] == found["women"] - found["men"]
+    low, high = found["women - men"]["interval"]
+    assert 0.4 < low < found["women - men"]["gain"] < high < 0.8
+
+
 def test_summary_keeps_the_order_of_quarters(study: ModuleType) -> None:
     steps = np.repeat([[0.0, 4.0], [1.0, 3.0], [2.0, 2.0], [3.0, 1.0]], 5, axis=0)
     found = study.summary(steps).reshape(7, 2)
