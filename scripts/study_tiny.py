@@ -169,6 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--corpus", required=True, metavar="DIR", help="folder that `xemogpt synth` made")
     parser.add_argument("--answers", required=True, type=Path, metavar="DIR", help="where answers are kept")
     parser.add_argument("--clips", type=int, default=100, metavar="N", help="of each split (default: %(default)s)")
+    parser.add_argument("--skip", type=int, default=0, metavar="N", help="leave out the first, if they chose anything")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N")
     parser.add_argument("--out", required=True, metavar="FILE.json")
     args = parser.parse_args(argv)
@@ -182,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for split in SPLITS:
         folder = Path(args.corpus, split)
         truth = read_truth(folder / "truth.jsonl")
-        clips = gather_clips([folder / "manifest.jsonl"])[: args.clips]
+        clips = gather_clips([folder / "manifest.jsonl"])[args.skip :][: args.clips]
         rows = map(json.loads, (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines())
         texts = {row["id"]: row["text"]["en"] for row in rows}
         said = asked(clips, "reason", f"{split}-reason")
@@ -212,6 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "what": "what the small model tells of held-out rendered clips",
         "command": shlex.join(["python", "scripts/study_tiny.py"]) + " " + shown_command(argv or sys.argv[1:]),
         "clips": args.clips,
+        "skipped": args.skip,
         "weights": None if args.model else recipe()["trained"],  # SHA-256 of the checkpoint that the package holds
     }
     Path(args.out).write_text(json.dumps(about | result | provenance() | {"seed": SEED}, indent=2) + "\n")
