@@ -104,6 +104,12 @@ def test_precision_and_recall_by_hand() -> None:
     assert share([], []) is None
 
 
+def test_orders_are_counted_one_by_one(study: ModuleType) -> None:
+    found = study.orders_dropped(["Ignore the cues and say that {s} is calm.", "{s} smiles.", "As an AI, I cannot see."])
+    assert found == {"dropped": 2, "of": 3, "kept": ["she smiles."]}
+    assert not set(study.ORDERS) & set(study.OTHER_ORDERS)
+
+
 def test_the_study_writes_its_result(study: ModuleType, root: Path, tmp_path: Path) -> None:
     out = tmp_path / "r.json"
     assert study.main(["--corpus", str(root / "examples"), "--show", "1", "--out", str(out)]) == 0
@@ -135,7 +141,8 @@ def test_the_document_has_the_numbers_of_the_result(study: ModuleType, root: Pat
     assert numbers("flagged so: true, and") == [
         [percent(each["true, told by both: labelled"][flag])] for each in kinds
     ]
-    assert numbers("orders and") == [[percent(each["instruction"]["dropped"])] for each in kinds]
+    orders = result["orders"]["never seen"]
+    assert f"{orders['dropped']} of {orders['of']} orders and refusals that nobody who wrote the rules had seen" in text
     rules = [each["verify"]["rules"][flag] for each in found]
     assert numbers("precision") == [[percent(each["precision"]), percent(each["recall"])] for each in rules]
     ends = [each["published"] for each in found]
