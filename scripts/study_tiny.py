@@ -27,6 +27,7 @@ from xemogpt.inference.explanation import Decoding, Question
 
 SPLITS = ("test_identity", "test_voice", "test_phrasing", "test_combination", "test_conflict")
 BLIND = "test_identity"
+TYPES = {"visual": set(VISUAL), "audio": set(AUDIO)}
 OTHER = {"visual": "audio", "audio": "visual"}
 RESAMPLES = 2000
 SEED = 0
@@ -76,10 +77,35 @@ def answers(
 def exact(said: Mapping[str, str | Mapping[str, int]], truth: Mapping[str, Truth], default: str | None = None) -> dict:
     """Exact scores by modality, F1 with its 95 % interval over clips, and how often each cue is hit."""
     scores = exact_cues(list(said.values()), [truth[name].cues for name in said], default)
-    counts = np.array([[row[key] for key in ("hits", "said", "shown")] for row in scores.pop("samples")], float)
-    hits, told, shown = bootstrap_means(counts, RESAMPLES, SEED).T
-    scores["all"]["f1_interval"] = list(interval(2 * hits / np.maximum(told + shown, 1e-9)) or ())
+    del scores["samples"]
+    by_modality = {kind: counts(said, truth, kind, default) for kind in TYPES}
+    for kind, rows in (by_modality | {"all": sum(by_modality.values())}).items():
+        scores[kind]["f1_interval"] = list(interval(resampled_f1(rows)) or ())
     return scores
+
+
+def counts(
+    said: Mapping[str, str | Mapping[str, int]], truth: Mapping[str, Truth], kind: str, default: str | None = None
+) -> np.ndarray:
+    """Of each answer (N, 3): cues of a modality that are hit, told, shown."""
+    told = [claimed(text, kind, default) for text in said.values()]
+    shown = [{cue for cue, sign in truth[name].cues.items() if sign > 0} & TYPES[kind] for name in said]
+    return np.array([[len(a & b), len(a), len(b)] for a, b in zip(told, shown, strict=True)], float)
+
+
+def resampled_f1(rows: np.ndarray) -> np.ndarray:
+    """F1 of counts (N, 3), in bootstrap samples of clips that are the same for any answers to the same clips."""
+    hits, told, shown = bootstrap_means(rows, RESAMPLES, SEED).T
+    return 2 * hits / np.maximum(told + shown, 1e-9)
+
+
+def lost(said: Mapping[str, str], less: Mapping[str, str], truth: Mapping[str, Truth], kind: str) -> dict[str, Any]:
+    """How much F1 of a modality answers lose to those that were given less, with its paired 95 % interval."""
+    whole, rest = (counts(each, truth, kind) for each in (said, less))
+    hits, told, shown = np.stack([whole.sum(0), rest.sum(0)]).T
+    by_answers = 2 * hits / np.maximum(told + shown, 1e-9)
+    apart = interval(resampled_f1(whole) - resampled_f1(rest))
+    return {"lost": float(by_answers[0] - by_answers[1]), "interval": list(apart or ())}
 
 
 def share(hits: Sequence[bool]) -> dict[str, Any] | None:
@@ -148,10 +174,10 @@ def obedience(told: Mapping[str, Mapping[str, str]], truth: Mapping[str, Truth])
     return found
 
 
-def claimed(text: str, modality: str, default: str | None = None) -> set[str]:
-    """The cues of a modality that a text asserts."""
-    types = VISUAL if modality == "visual" else AUDIO
-    return {cue for cue, sign in read_cues(text, default).items() if sign > 0 and cue in types}
+def claimed(text: str | Mapping[str, int], modality: str, default: str | None = None) -> set[str]:
+    """The cues of a modality that a text asserts, or what `read_cues` made of it."""
+    told = read_cues(text, default) if isinstance(text, str) else text
+    return {cue for cue, sign in told.items() if sign > 0} & TYPES[modality]
 
 
 def claims(said: Mapping[str, str]) -> dict[str, float]:
@@ -206,6 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 result["controls"][name] = {
                     "exact": {key: scores[key] for key in ("visual", "audio", "all")},
                     "claims": claims(blind),
+                    "lost": {kind: lost(said, blind, truth, kind) for kind in TYPES},
                     "emotion": emotion(blind, truth),
                 }
             result["controls"]["everything"] = {"claims": claims(said)}

@@ -56,6 +56,21 @@ def test_intervals_are_over_clips(study: ModuleType) -> None:
     low, high = scores["all"]["f1_interval"]
     assert scores["all"]["f1"] == 0.5
     assert 0.2 < low < 0.4 < 0.6 < high < 0.8
+    assert scores["visual"]["f1_interval"] == [low, high]
+    assert scores["audio"]["f1_interval"] == [0, 0]
+    of_types = study.exact({name: {"smile": 1} if int(name) < 10 else {} for name in truth}, truth)
+    assert of_types["visual"]["f1"] == of_types["all"]["f1"] == pytest.approx(2 / 3)
+
+
+def test_what_is_lost_is_paired(study: ModuleType) -> None:
+    truth = {str(index): Truth({"smile": 1}, "happy", "happy", "happy", "consistent") for index in range(20)}
+    whole = {name: "In the video, she smiles." if int(name) < 10 else "" for name in truth}
+    assert study.lost(whole, whole, truth, "visual") == {"lost": 0, "interval": [0, 0]}
+    found = study.lost(whole, {**whole, "0": "", "1": ""}, truth, "visual")
+    assert found["lost"] == pytest.approx(20 / 30 - 16 / 28)
+    low, high = found["interval"]
+    assert 0 <= low < found["lost"] < high < 0.3
+    assert study.lost(whole, dict.fromkeys(whole, ""), truth, "audio")["lost"] == 0
 
 
 def test_shuffled_frames_keep_the_sound(study: ModuleType, root: Path) -> None:
