@@ -64,3 +64,16 @@ def test_models_are_ranked_by_what_they_say(
     assert found["correlations with both media"] != found["correlations"]
     with pytest.raises(SystemExit, match="2"):
         study.main(["--models", "a/x", "b/x", *options])
+
+
+def test_document_shows_what_was_measured(root: Path) -> None:
+    measured = json.loads((root / "results/metric_ranking.json").read_text(encoding="utf-8"))
+    document = (root / "docs/emocue_360.md").read_text(encoding="utf-8")
+    assert measured["dirty"] is False
+    assert f"{len(measured['systems'])} systems" in document
+    for name, row in measured["correlations"].items():
+        cells = []
+        for found in (row, measured["correlations with both media"][name]):
+            low, high = found["kendall_interval"]
+            cells.append(f"{found['kendall']:.2f} ({low:.2f} to {high:.2f})")
+        assert f"| {name} | {cells[0]} | {cells[1]} |" in document
