@@ -173,8 +173,8 @@ class CheckedTrainer:
     def _check_weights(self) -> None:
         """A gradient that overflows leaves its loss finite and breaks the weights: so they are looked at, too."""
         model: nn.Module = self.model  # type: ignore[attr-defined]
-        sums = [weight.detach().float().sum() for weight in model.parameters() if weight.requires_grad]
-        if sums and not torch.isfinite(torch.stack(sums)).all():
+        sums = [shard(weight).float().sum() for weight in model.parameters() if weight.requires_grad]
+        if any(anywhere([~torch.isfinite(each) for each in sums])):
             step = self.state.global_step  # type: ignore[attr-defined]
             raise NotFiniteError(step, [], last_whole_checkpoint(self.args.output_dir))  # type: ignore[attr-defined]
 
@@ -249,11 +249,8 @@ class OnlyDeclaredMoves(TrainerCallback):
         if self.done or max(group["lr"] for group in optimizer.param_groups) < CERTAIN_LR:
             return
         self.before = fingerprints(model)
-        self.pulled = [
-            name
-            for name, parameter in model.named_parameters()
-            if parameter.grad is not None and parameter.grad.detach().abs().max() > CERTAIN_LR
-        ]
+        found = {name: has_gradient(parameter) for name, parameter in model.named_parameters()}
+        self.pulled = [name for name, pulled in zip(found, anywhere(list(found.values())), strict=True) if pulled]
 
     def on_optimizer_step(
         self, args: Any, state: Any, control: Any, model: nn.Module, optimizer: Any, **kwargs: Any
@@ -262,7 +259,8 @@ class OnlyDeclaredMoves(TrainerCallback):
             return
         before, self.before, self.done = self.before, None, True
         trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-        moved = {name for name, value in fingerprints(model).items() if not torch.equal(before[name], value)}
+        found = {name: (before[name] != value).any() for name, value in fingerprints(model).items()}
+        moved = {name for name, other in zip(found, anywhere(list(found.values())), strict=True) if other}
         changed, idle = sorted(moved - trainable), [name for name in self.pulled if name not in moved]
         if changed:
             raise AssertionError(f"{len(changed)} frozen parameters have changed in a step, as {changed[0]}")
@@ -304,10 +302,31 @@ def fingerprints(model: nn.Module) -> dict[str, torch.Tensor]:
     found = {}
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            local = getattr(parameter, "to_local", lambda value=parameter: value)()  # this rank's shard
-            bits = local.detach().flatten().view(torch.uint8)
+            bits = shard(parameter).flatten().view(torch.uint8)
             found[name] = (bits[::2].sum(dtype=torch.int64) * 65537 + bits.sum(dtype=torch.int64)).reshape(1)
     return found
+
+
+def has_gradient(parameter: nn.Parameter) -> torch.Tensor:
+    """Whether one worth the name reached this process's shard; a shard may be empty."""
+    if parameter.grad is None:
+        return torch.zeros((), dtype=torch.bool, device=parameter.device)
+    return (shard(parameter.grad).abs() > CERTAIN_LR).any()
+
+
+def shard(tensor: torch.Tensor) -> torch.Tensor:
+    """What this process holds of a tensor that FSDP2 has spread over all, or the tensor itself."""
+    return getattr(tensor.detach(), "to_local", tensor.detach)()
+
+
+def anywhere(flags: list[torch.Tensor]) -> list[bool]:
+    """Which of the flags are set on this process or another: one wait for the device."""
+    if not flags:
+        return []
+    together = torch.stack([flag.to(flags[0].device) for flag in flags]).int()
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(together, dist.ReduceOp.MAX)
+    return together.bool().tolist()
 
 
 def wait() -> None:
