@@ -98,11 +98,14 @@ class CheckedTrainer:
             trainer.add_callback(StepLines())
 
     def train(self, resume_from_checkpoint: str | None = None, *args: Any, **kwargs: Any) -> Any:
-        """As the Trainer's; `resume_from_checkpoint` must be of this very configuration."""
+        """As the Trainer's; `resume_from_checkpoint` must be of this very configuration, what comes out finite."""
         if resume_from_checkpoint:
             refuse_other_configuration(resume_from_checkpoint, self.configuration)
             logger.info("going on from %s", resume_from_checkpoint)
-        return super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
+        result = super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
+        self.check_losses()  # of the steps after the last log
+        self._check_weights()
+        return result
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         """As the Trainer's, which makes a step before it looks whether a resumed run is at its end already."""
