@@ -155,9 +155,18 @@ def test_torn_checkpoint_is_seen_and_the_one_before_it_used(
     run.train(resume_from_checkpoint=last_whole_checkpoint(tmp_path))
     assert damage(newest) is None  # written anew
     for checkpoint in tmp_path.glob("checkpoint-*"):
-        (checkpoint / "complete.json").unlink()
+        (checkpoint / "optimizer.pt").unlink()
     with pytest.raises(ValueError, match="every checkpoint is damaged"):
         last_whole_checkpoint(tmp_path)
+
+
+def test_run_killed_in_its_first_save_starts_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer(tmp_path, max_steps=2).train()
+    (tmp_path / "checkpoint-2" / "complete.json").unlink()
+    assert last_whole_checkpoint(tmp_path) is None
+    assert "no checkpoint was ever whole" in caplog.text
+    trainer(tmp_path, max_steps=2).train(last_whole_checkpoint(tmp_path))
+    assert damage(tmp_path / "checkpoint-2") is None
 
 
 def test_full_disk_leaves_the_checkpoint_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,6 +212,20 @@ def test_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
         from safetensors.torch import load_file
 
         assert all(torch.isfinite(value).all() for value in load_file(path).values())
+
+
+@pytest.mark.parametrize("settings", [{"bad": 13}, {"learning_rate": 1e38, "max_steps": 1, "bad": None}])
+def test_broken_steps_after_the_last_log_stop_the_run(tmp_path: Path, settings: dict[str, Any]) -> None:
+    run = trainer(tmp_path, **{"save_strategy": "no", "logging_strategy": "no", **settings})
+    with pytest.raises(NotFiniteError):
+        run.train()
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_validation_leaves_no_row_out(tmp_path: Path, drop_last: bool) -> None:
+    run = trainer(tmp_path, dataloader_drop_last=drop_last, per_device_eval_batch_size=4)
+    assert sum(len(batch["x"]) for batch in run.get_eval_dataloader(Rows())) == 23
+    assert len(run.get_train_dataloader()) == (5 if drop_last else 6)
 
 
 def test_undeclared_and_idle_parameters_are_errors(tmp_path: Path) -> None:

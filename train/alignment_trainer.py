@@ -141,7 +141,7 @@ class AlignmentTrainer(CheckedTrainer, Trainer):
         )
 
     def _metrics(self, prediction: EvalPrediction) -> dict[str, float]:
-        """Over the whole validation set, from all ranks."""
+        """Over the whole validation set, from all ranks: other than the loss, which is that of each batch alone."""
         media, texts, *order = prediction.predictions
         keys, labels = prediction.label_ids
         found = retrieval(media, texts, keys)

@@ -143,6 +143,14 @@ class CheckedTrainer:
         self._losses.append((self.state.global_step + 1, ids, loss.detach()))  # type: ignore[attr-defined]
         return loss
 
+    def get_eval_dataloader(self, *args: Any, **kwargs: Any) -> Any:
+        """As the Trainer's; `dataloader_drop_last` is for training: every row is validated on."""
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False  # type: ignore[attr-defined]
+        try:
+            return super().get_eval_dataloader(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            self.args.dataloader_drop_last = drop_last  # type: ignore[attr-defined]
+
     def prediction_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As the Trainer's, without the ids."""
         inputs = {name: value for name, value in inputs.items() if name != IDS}
