@@ -13,10 +13,10 @@ import torch
 from torch import nn
 from transformers import Trainer, TrainingArguments
 
-from xemogpt.train.alignment_start import planned_steps
+from xemogpt.train import dry_run
 from xemogpt.train.checkpoints import damage, last_whole_checkpoint
 from xemogpt.train.mixture import EpochSampler
-from xemogpt.train.trainer import CheckedTrainer, NotFiniteError
+from xemogpt.train.trainer import CheckedTrainer, NotFiniteError, planned_steps
 
 
 class Toy(nn.Module):
@@ -54,6 +54,18 @@ class ToyTrainer(CheckedTrainer, Trainer):
     pass
 
 
+class ChangingRows(Rows):
+    """Rows that depend on the epoch; `seen` are the epochs in which they were read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epoch, self.seen = 0, []
+
+    def __getitem__(self, index: Any) -> Any:
+        self.seen.append(self.epoch)
+        return super().__getitem__(index)
+
+
 def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "ids": [row["id"] for row in rows],
@@ -65,11 +77,11 @@ def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def trainer(out: Path, bad: int | None = None, model: nn.Module | None = None, **settings: Any) -> ToyTrainer:
     given = {"max_steps": 12, "per_device_train_batch_size": 4, "learning_rate": 1e-2, "logging_steps": 1, "seed": 3}
     given |= {"save_strategy": "steps", "save_steps": 2, "report_to": "none", "use_cpu": True} | settings
-    more = {key: given.pop(key) for key in ("declared", "settings") if key in given}
+    more = {key: given.pop(key) for key in ("declared", "settings", "train_dataset") if key in given}
     arguments = TrainingArguments(str(out), remove_unused_columns=False, disable_tqdm=True, **given)
     model = model or Toy()
-    more = {"declared": ["learned.*", "unused"]} | more
-    return ToyTrainer(model=model, args=arguments, train_dataset=Rows(bad), data_collator=collate, **more)
+    more = {"declared": ["learned.*", "unused"], "train_dataset": Rows(bad)} | more
+    return ToyTrainer(model=model, args=arguments, data_collator=collate, **more)
 
 
 def losses(run: Trainer) -> list[float]:
@@ -89,6 +101,18 @@ def test_resumed_run_is_the_run(tmp_path: Path, strategy: str, kept: int) -> Non
         assert torch.equal(again.model.state_dict()[name], value)
 
 
+def test_rows_hear_of_the_epoch(tmp_path: Path) -> None:
+    whole, again = ChangingRows(), ChangingRows()
+    trainer(tmp_path, train_dataset=whole).train()
+    assert whole.seen == [0] * 23 + [1] * 23
+    trainer(tmp_path, train_dataset=again).train(str(tmp_path / "checkpoint-8"))
+    assert set(again.seen) == {1}
+    workers = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
+    trainer(tmp_path, **workers)
+    with pytest.raises(ValueError, match="dataloader_persistent_workers: workers that stay"):
+        trainer(tmp_path, train_dataset=ChangingRows(), **workers)
+
+
 @pytest.mark.parametrize("steps", [4, 6])  # within an epoch, and at its end
 def test_finished_run_makes_no_further_step(tmp_path: Path, steps: int) -> None:
     settings = {"max_steps": steps, "lr_scheduler_type": "constant", "save_steps": 2}
@@ -106,6 +130,7 @@ def test_planned_steps_are_the_trainers(tmp_path: Path, settings: dict[str, Any]
     run = trainer(tmp_path, max_steps=-1, num_train_epochs=1.5, save_strategy="no", **settings)
     run.train()
     assert planned_steps(23, run.args) == run.state.global_step
+    assert dry_run._steps(run.args, 23)[0].startswith(f"steps: {run.state.global_step}, of ")
 
 
 def test_order_follows_from_seed_and_epoch() -> None:

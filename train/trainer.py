@@ -4,6 +4,7 @@ else, checkpoints are whole, and a killed run goes on as if it had not been."""
 
 import fnmatch
 import logging
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 import torch.distributed as dist
 from safetensors import SafetensorError
 from torch import nn
-from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from xemogpt.train.checkpoints import discard, last_whole_checkpoint, refuse_other_configuration, seal
@@ -74,6 +75,8 @@ class CheckedTrainer:
       checkpoint of another configuration is not resumed.
     * The order of an epoch follows from seed and epoch alone, so that a resumed run sees what it would have seen. One
       that was killed at its last checkpoint makes no further step.
+    * A data set whose rows depend on the epoch has an attribute `epoch`, which is set before each; it is None, or not
+      there, where they do not.
     """
 
     def __init__(
@@ -89,6 +92,15 @@ class CheckedTrainer:
         own = {name: getattr(trainer.args, name) for name in DECISIVE if hasattr(trainer.args, name)}
         self.configuration = own | (settings or {})
         trainer.args.logging_nan_inf_filter = False  # would wait for the device in every step; see `check_losses`
+        self._epoch = TellEpoch()
+        trainer.add_callback(self._epoch)
+        if getattr(trainer.train_dataset, "epoch", None) is not None:
+            if trainer.args.dataloader_persistent_workers:
+                raise ValueError(
+                    "dataloader_persistent_workers: workers that stay never hear of a new epoch, and each would get "
+                    "clips changed as in the first: set it to false"
+                )
+            self._epoch.told["dataset"] = trainer.train_dataset
         if declared is not None:
             trainer.add_callback(OnlyDeclaredMoves(declared, trainer.model))
         for callback in (PrinterCallback, ProgressCallback):  # they write to stdout
@@ -124,9 +136,7 @@ class CheckedTrainer:
         lengths = self.row_lengths(dataset) if strategy == "group_by_length" else None
         batch = trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps * trainer.args.world_size
         seed = trainer.args.seed if trainer.args.data_seed is None else trainer.args.data_seed
-        sampler = EpochSampler(len(dataset), seed, lengths, batch)
-        trainer.pop_callback(SamplerEpoch)
-        trainer.add_callback(SamplerEpoch(sampler))
+        self._epoch.told["sampler"] = sampler = EpochSampler(len(dataset), seed, lengths, batch)
         return sampler
 
     def row_lengths(self, dataset: Any) -> list[int]:
@@ -282,14 +292,16 @@ class OnlyDeclaredMoves(TrainerCallback):
             )
 
 
-class SamplerEpoch(TrainerCallback):
-    """Tells the sampler the epoch: loaders that skip batches of a resumed epoch, of several processes, do not."""
+class TellEpoch(TrainerCallback):
+    """Tells sampler and data set the epoch: loaders that skip batches of a resumed epoch, of several processes, do
+    not."""
 
-    def __init__(self, sampler: EpochSampler):
-        self.sampler = sampler
+    def __init__(self) -> None:
+        self.told: dict[str, Any] = {}
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.sampler.set_epoch(int((state.epoch or 0) + 1e-6))
+        for each in self.told.values():
+            each.epoch = int((state.epoch or 0) + 1e-6)  # a sum of steps' shares, which may be just short of the whole
 
 
 class StepLines(TrainerCallback):
@@ -316,6 +328,20 @@ def fingerprints(model: nn.Module) -> dict[str, torch.Tensor]:
             bits = shard(parameter).flatten().view(torch.uint8)
             found[name] = (bits[::2].sum(dtype=torch.int64) * 65537 + bits.sum(dtype=torch.int64)).reshape(1)
     return found
+
+
+def epoch_steps(rows: int, training: TrainingArguments) -> int:
+    """Optimizer steps of an epoch of `rows` examples, as the Trainer counts them."""
+    batch = training.train_batch_size * training.world_size
+    batches = rows // batch if training.dataloader_drop_last else math.ceil(rows / batch)
+    return max(1, math.ceil(batches / training.gradient_accumulation_steps))
+
+
+def planned_steps(rows: int, training: TrainingArguments) -> int:
+    """Optimizer steps of a run on `rows` examples, as the Trainer counts them."""
+    if training.max_steps > 0:
+        return training.max_steps
+    return math.ceil(training.num_train_epochs * epoch_steps(rows, training))
 
 
 def has_gradient(parameter: nn.Parameter) -> torch.Tensor:
