@@ -17,7 +17,6 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import ModelOutput
 
 from .backbones_xemogpt import build_sentence_encoder, load_audio, load_sentence_encoder, load_vision
@@ -36,7 +35,7 @@ from .configuration_xemogpt import (
     check_width,
 )
 from .modeling_xemogpt import XEmoGPTPreTrainedModel
-from .towers_xemogpt import encode_frames, encode_voices, encode_voices_alone, padding_leaks
+from .towers_xemogpt import build_audio_tower, encode_each_voice, encode_frames
 
 CLIP_TEXT_L_14 = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "projection_dim": 768}
 LABSE = {"vocab_size": 501153}
@@ -313,10 +312,7 @@ class XEmoGPTAudioCueEncoder(XEmoGPTCueEncoder):
         config.audio_bridge_config._attn_implementation = (
             config.audio_bridge_config._attn_implementation or config._attn_implementation
         )
-        whisper = config.audio_config.model_type == "whisper"
-        self.audio_tower = (
-            WhisperEncoder(config.audio_config) if whisper else AutoModel.from_config(config.audio_config)
-        )
+        self.audio_tower = build_audio_tower(config.audio_config)
         self.text_tower = build_sentence_encoder(config.text_config)
         self.audio_bridge = AudioEmotionalCueBridge(config.audio_bridge_config)
         self.audio_cue_head = AudioCueHead(config)
@@ -329,10 +325,7 @@ class XEmoGPTAudioCueEncoder(XEmoGPTCueEncoder):
 
         A tower into which padding leaks gets each clip alone, at its own length.
         """
-        mask = inputs.get("input_values_mask")
-        if mask is None or not padding_leaks(self.config.audio_config):
-            return encode_voices(self.audio_tower, **inputs)[:2]
-        return encode_voices_alone(self.audio_tower, inputs["input_values"], mask)
+        return encode_each_voice(self.audio_tower, **inputs)
 
     def get_audio_features(
         self,

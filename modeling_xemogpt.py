@@ -23,7 +23,6 @@ from transformers.modeling_outputs import (
     CausalLMOutputWithPast,
 )
 from transformers.modeling_utils import PreTrainedModel, slice_logits_to_keep
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import can_return_tuple, is_torchdynamo_compiling, torch_compilable_check
 
 from .backbones_xemogpt import load_audio, load_text, load_vision, pad_token_id
@@ -35,7 +34,7 @@ from .bridges_xemogpt import (
     XEmoGPTCueOutput,
 )
 from .configuration_xemogpt import XEmoGPTConfig
-from .towers_xemogpt import encode_frames, encode_voices, encode_voices_alone, padding_leaks, pool_steps
+from .towers_xemogpt import build_audio_tower, encode_each_voice, encode_frames, encode_voices, pool_steps
 
 VIDEO_TOKEN, AUDIO_TOKEN = "<|video_pad|>", "<|audio_pad|>"
 AUDIO_INPUTS = ("input_values", "input_values_mask", "input_features", "input_features_mask")
@@ -138,11 +137,7 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
         super().__init__(config)
         width = config.text_config.hidden_size
         self.vision_tower = AutoModel.from_config(config.vision_config)
-        self.audio_tower = (  # AutoModel would add Whisper's decoder
-            WhisperEncoder(config.audio_config)
-            if config.audio_config.model_type == "whisper"
-            else AutoModel.from_config(config.audio_config)
-        )
+        self.audio_tower = build_audio_tower(config.audio_config)
         for bridge in (config.video_bridge_config, config.audio_bridge_config):  # no sub-models
             bridge._attn_implementation = bridge._attn_implementation or config._attn_implementation
         self.video_bridge = VideoEmotionalCueBridge(config.video_bridge_config, config.num_frames)
@@ -218,12 +213,9 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
 
     def encode_audio(self, **inputs: Any) -> XEmoGPTAudioFeatures:
         """`get_audio_features`, except that a tower into which padding leaks gets each clip alone, at its length."""
-        mask = inputs.get("input_values_mask")
-        if not padding_leaks(self.config.audio_config) or mask is None:
-            return self.get_audio_features(**inputs, return_dict=True)
         with self._tower_grad():
-            audio_features, steps = encode_voices_alone(self.audio_tower, inputs["input_values"], mask)
-        return self._bridge_voices(audio_features, steps)
+            audio_features, mask = encode_each_voice(self.audio_tower, **inputs)
+        return self._bridge_voices(audio_features, mask)
 
     def get_video_cues(self, pixel_values_videos: torch.FloatTensor) -> XEmoGPTCueOutput:
         """Embeds clips (N, T, 3, H, W) in the cue space; `step_weights` says which frames carry the clip."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import AutoModel
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.modeling_utils import PreTrainedModel
@@ -69,17 +70,21 @@ def encode_voices(
     return audio_features, mask, outputs
 
 
-def encode_voices_alone(
-    tower: PreTrainedModel, input_values: torch.Tensor, input_values_mask: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """X_a and its mask as `encode_voices` gives them, with each waveform given to the tower alone, at its length: for
-    towers into which padding leaks."""
-    lengths = input_values_mask.sum(-1).tolist()
-    clips = [
-        encode_voices(tower, values[None, :length])[0][0] for values, length in zip(input_values, lengths, strict=True)
-    ]
-    steps = torch.tensor([len(clip) for clip in clips], device=input_values.device)
+def encode_each_voice(tower: PreTrainedModel, **inputs: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """X_a and its mask as `encode_voices` gives them, except that a tower into which padding leaks gets each waveform
+    alone, at its length."""
+    mask = inputs.get("input_values_mask")
+    if mask is None or not padding_leaks(tower.config):
+        return encode_voices(tower, **inputs)[:2]
+    voices = zip(inputs["input_values"], mask.sum(-1).tolist(), strict=True)
+    clips = [encode_voices(tower, values[None, :length])[0][0] for values, length in voices]
+    steps = torch.tensor([len(clip) for clip in clips], device=mask.device)
     return nn.utils.rnn.pad_sequence(clips, batch_first=True), length_mask(steps, int(steps.max()))
+
+
+def build_audio_tower(config: Any) -> PreTrainedModel:
+    """A tower of random weights; of Whisper its encoder, to which AutoModel would add the decoder."""
+    return WhisperEncoder(config) if config.model_type == "whisper" else AutoModel.from_config(config)
 
 
 def padding_leaks(config: Any) -> bool:
@@ -142,4 +147,12 @@ def _whisper_steps(mask: torch.Tensor | None) -> torch.Tensor | None:
     return None if mask is None else length_mask((mask.sum(-1) + 1) // 2, (mask.shape[1] + 1) // 2)
 
 
-__all__ = ["encode_frames", "encode_voices", "encode_voices_alone", "length_mask", "padding_leaks", "pool_steps"]
+__all__ = [
+    "build_audio_tower",
+    "encode_each_voice",
+    "encode_frames",
+    "encode_voices",
+    "length_mask",
+    "padding_leaks",
+    "pool_steps",
+]

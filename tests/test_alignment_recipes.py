@@ -29,6 +29,8 @@ def test_recipes_are_read(size: str, name: str, root: Path, tmp_path: Path) -> N
     assert arguments.data
     if size == "xemogpt-4b":
         assert training.per_device_train_batch_size == {"stage1": 512, "stage2": 448}[name]
+        # The loss is that of batches, which depend on the number of processes
+        assert (training.metric_for_best_model, training.greater_is_better) == ("media_to_text_r1", True)
         assert name == "stage2" or (training.num_train_epochs, training.learning_rate) == (30, 3e-4)
 
 

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 from transformers import Trainer, TrainingArguments
 
-from xemogpt.train.alignment_start import planned_steps
+from xemogpt.train import dry_run
 from xemogpt.train.checkpoints import damage, last_whole_checkpoint
 from xemogpt.train.mixture import EpochSampler
-from xemogpt.train.trainer import CheckedTrainer, NotFiniteError
+from xemogpt.train.trainer import CheckedTrainer, NotFiniteError, planned_steps
 
 
 class Toy(nn.Module):
@@ -54,6 +54,18 @@ class ToyTrainer(CheckedTrainer, Trainer):
     pass
 
 
+class ChangingRows(Rows):
+    """Rows that depend on the epoch; `seen` are the epochs in which they were read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epoch, self.seen = 0, []
+
+    def __getitem__(self, index: Any) -> Any:
+        self.seen.append(self.epoch)
+        return super().__getitem__(index)
+
+
 def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "ids": [row["id"] for row in rows],
@@ -65,11 +77,11 @@ def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def trainer(out: Path, bad: int | None = None, model: nn.Module | None = None, **settings: Any) -> ToyTrainer:
     given = {"max_steps": 12, "per_device_train_batch_size": 4, "learning_rate": 1e-2, "logging_steps": 1, "seed": 3}
     given |= {"save_strategy": "steps", "save_steps": 2, "report_to": "none", "use_cpu": True} | settings
-    more = {key: given.pop(key) for key in ("declared", "settings") if key in given}
+    more = {key: given.pop(key) for key in ("declared", "settings", "train_dataset") if key in given}
     arguments = TrainingArguments(str(out), remove_unused_columns=False, disable_tqdm=True, **given)
     model = model or Toy()
-    more = {"declared": ["learned.*", "unused"]} | more
-    return ToyTrainer(model=model, args=arguments, train_dataset=Rows(bad), data_collator=collate, **more)
+    more = {"declared": ["learned.*", "unused"], "train_dataset": Rows(bad)} | more
+    return ToyTrainer(model=model, args=arguments, data_collator=collate, **more)
 
 
 def losses(run: Trainer) -> list[float]:
@@ -89,6 +101,18 @@ def test_resumed_run_is_the_run(tmp_path: Path, strategy: str, kept: int) -> Non
         assert torch.equal(again.model.state_dict()[name], value)
 
 
+def test_rows_hear_of_the_epoch(tmp_path: Path) -> None:
+    whole, again = ChangingRows(), ChangingRows()
+    trainer(tmp_path, train_dataset=whole).train()
+    assert whole.seen == [0] * 23 + [1] * 23
+    trainer(tmp_path, train_dataset=again).train(str(tmp_path / "checkpoint-8"))
+    assert set(again.seen) == {1}
+    workers = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
+    trainer(tmp_path, **workers)
+    with pytest.raises(ValueError, match="dataloader_persistent_workers: workers that stay"):
+        trainer(tmp_path, train_dataset=ChangingRows(), **workers)
+
+
 @pytest.mark.parametrize("steps", [4, 6])  # within an epoch, and at its end
 def test_finished_run_makes_no_further_step(tmp_path: Path, steps: int) -> None:
     settings = {"max_steps": steps, "lr_scheduler_type": "constant", "save_steps": 2}
@@ -106,6 +130,7 @@ def test_planned_steps_are_the_trainers(tmp_path: Path, settings: dict[str, Any]
     run = trainer(tmp_path, max_steps=-1, num_train_epochs=1.5, save_strategy="no", **settings)
     run.train()
     assert planned_steps(23, run.args) == run.state.global_step
+    assert dry_run._steps(run.args, 23)[0].startswith(f"steps: {run.state.global_step}, of ")
 
 
 def test_order_follows_from_seed_and_epoch() -> None:
@@ -155,9 +180,18 @@ def test_torn_checkpoint_is_seen_and_the_one_before_it_used(
     run.train(resume_from_checkpoint=last_whole_checkpoint(tmp_path))
     assert damage(newest) is None  # written anew
     for checkpoint in tmp_path.glob("checkpoint-*"):
-        (checkpoint / "complete.json").unlink()
+        (checkpoint / "optimizer.pt").unlink()
     with pytest.raises(ValueError, match="every checkpoint is damaged"):
         last_whole_checkpoint(tmp_path)
+
+
+def test_run_killed_in_its_first_save_starts_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer(tmp_path, max_steps=2).train()
+    (tmp_path / "checkpoint-2" / "complete.json").unlink()
+    assert last_whole_checkpoint(tmp_path) is None
+    assert "no checkpoint was ever whole" in caplog.text
+    trainer(tmp_path, max_steps=2).train(last_whole_checkpoint(tmp_path))
+    assert damage(tmp_path / "checkpoint-2") is None
 
 
 def test_full_disk_leaves_the_checkpoint_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,6 +237,20 @@ def test_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
         from safetensors.torch import load_file
 
         assert all(torch.isfinite(value).all() for value in load_file(path).values())
+
+
+@pytest.mark.parametrize("settings", [{"bad": 13}, {"learning_rate": 1e38, "max_steps": 1, "bad": None}])
+def test_broken_steps_after_the_last_log_stop_the_run(tmp_path: Path, settings: dict[str, Any]) -> None:
+    run = trainer(tmp_path, **{"save_strategy": "no", "logging_strategy": "no", **settings})
+    with pytest.raises(NotFiniteError):
+        run.train()
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_validation_leaves_no_row_out(tmp_path: Path, drop_last: bool) -> None:
+    run = trainer(tmp_path, dataloader_drop_last=drop_last, per_device_eval_batch_size=4)
+    assert sum(len(batch["x"]) for batch in run.get_eval_dataloader(Rows())) == 23
+    assert len(run.get_train_dataloader()) == (5 if drop_last else 6)
 
 
 def test_undeclared_and_idle_parameters_are_errors(tmp_path: Path) -> None:

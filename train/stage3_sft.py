@@ -434,7 +434,6 @@ def _trainer(
     )
     resume = training.resume_from_checkpoint or last_whole_checkpoint(training.output_dir)
     trainer.train(resume_from_checkpoint=resume)
-    trainer.check_losses()
     metrics = trainer.evaluate() if evaluation is not None else {}
     trainer.save_model(training.output_dir)
     if trainer.is_world_process_zero():

@@ -4,6 +4,7 @@ else, checkpoints are whole, and a killed run goes on as if it had not been."""
 
 import fnmatch
 import logging
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 import torch.distributed as dist
 from safetensors import SafetensorError
 from torch import nn
-from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from xemogpt.train.checkpoints import discard, last_whole_checkpoint, refuse_other_configuration, seal
@@ -74,6 +75,8 @@ class CheckedTrainer:
       checkpoint of another configuration is not resumed.
     * The order of an epoch follows from seed and epoch alone, so that a resumed run sees what it would have seen. One
       that was killed at its last checkpoint makes no further step.
+    * A data set whose rows depend on the epoch has an attribute `epoch`, which is set before each; it is None, or not
+      there, where they do not.
     """
 
     def __init__(
@@ -89,6 +92,15 @@ class CheckedTrainer:
         own = {name: getattr(trainer.args, name) for name in DECISIVE if hasattr(trainer.args, name)}
         self.configuration = own | (settings or {})
         trainer.args.logging_nan_inf_filter = False  # would wait for the device in every step; see `check_losses`
+        self._epoch = TellEpoch()
+        trainer.add_callback(self._epoch)
+        if getattr(trainer.train_dataset, "epoch", None) is not None:
+            if trainer.args.dataloader_persistent_workers:
+                raise ValueError(
+                    "dataloader_persistent_workers: workers that stay never hear of a new epoch, and each would get "
+                    "clips changed as in the first: set it to false"
+                )
+            self._epoch.told["dataset"] = trainer.train_dataset
         if declared is not None:
             trainer.add_callback(OnlyDeclaredMoves(declared, trainer.model))
         for callback in (PrinterCallback, ProgressCallback):  # they write to stdout
@@ -98,11 +110,14 @@ class CheckedTrainer:
             trainer.add_callback(StepLines())
 
     def train(self, resume_from_checkpoint: str | None = None, *args: Any, **kwargs: Any) -> Any:
-        """As the Trainer's; `resume_from_checkpoint` must be of this very configuration."""
+        """As the Trainer's; `resume_from_checkpoint` must be of this very configuration, what comes out finite."""
         if resume_from_checkpoint:
             refuse_other_configuration(resume_from_checkpoint, self.configuration)
             logger.info("going on from %s", resume_from_checkpoint)
-        return super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
+        result = super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
+        self.check_losses()  # of the steps after the last log
+        self._check_weights()
+        return result
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         """As the Trainer's, which makes a step before it looks whether a resumed run is at its end already."""
@@ -121,9 +136,7 @@ class CheckedTrainer:
         lengths = self.row_lengths(dataset) if strategy == "group_by_length" else None
         batch = trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps * trainer.args.world_size
         seed = trainer.args.seed if trainer.args.data_seed is None else trainer.args.data_seed
-        sampler = EpochSampler(len(dataset), seed, lengths, batch)
-        trainer.pop_callback(SamplerEpoch)
-        trainer.add_callback(SamplerEpoch(sampler))
+        self._epoch.told["sampler"] = sampler = EpochSampler(len(dataset), seed, lengths, batch)
         return sampler
 
     def row_lengths(self, dataset: Any) -> list[int]:
@@ -139,6 +152,14 @@ class CheckedTrainer:
         loss = super().training_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
         self._losses.append((self.state.global_step + 1, ids, loss.detach()))  # type: ignore[attr-defined]
         return loss
+
+    def get_eval_dataloader(self, *args: Any, **kwargs: Any) -> Any:
+        """As the Trainer's; `dataloader_drop_last` is for training: every row is validated on."""
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False  # type: ignore[attr-defined]
+        try:
+            return super().get_eval_dataloader(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            self.args.dataloader_drop_last = drop_last  # type: ignore[attr-defined]
 
     def prediction_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As the Trainer's, without the ids."""
@@ -173,8 +194,8 @@ class CheckedTrainer:
     def _check_weights(self) -> None:
         """A gradient that overflows leaves its loss finite and breaks the weights: so they are looked at, too."""
         model: nn.Module = self.model  # type: ignore[attr-defined]
-        sums = [weight.detach().float().sum() for weight in model.parameters() if weight.requires_grad]
-        if sums and not torch.isfinite(torch.stack(sums)).all():
+        sums = [shard(weight).float().sum() for weight in model.parameters() if weight.requires_grad]
+        if any(anywhere([~torch.isfinite(each) for each in sums])):
             step = self.state.global_step  # type: ignore[attr-defined]
             raise NotFiniteError(step, [], last_whole_checkpoint(self.args.output_dir))  # type: ignore[attr-defined]
 
@@ -249,11 +270,8 @@ class OnlyDeclaredMoves(TrainerCallback):
         if self.done or max(group["lr"] for group in optimizer.param_groups) < CERTAIN_LR:
             return
         self.before = fingerprints(model)
-        self.pulled = [
-            name
-            for name, parameter in model.named_parameters()
-            if parameter.grad is not None and parameter.grad.detach().abs().max() > CERTAIN_LR
-        ]
+        found = {name: has_gradient(parameter) for name, parameter in model.named_parameters()}
+        self.pulled = [name for name, pulled in zip(found, anywhere(list(found.values())), strict=True) if pulled]
 
     def on_optimizer_step(
         self, args: Any, state: Any, control: Any, model: nn.Module, optimizer: Any, **kwargs: Any
@@ -262,7 +280,8 @@ class OnlyDeclaredMoves(TrainerCallback):
             return
         before, self.before, self.done = self.before, None, True
         trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-        moved = {name for name, value in fingerprints(model).items() if not torch.equal(before[name], value)}
+        found = {name: (before[name] != value).any() for name, value in fingerprints(model).items()}
+        moved = {name for name, other in zip(found, anywhere(list(found.values())), strict=True) if other}
         changed, idle = sorted(moved - trainable), [name for name in self.pulled if name not in moved]
         if changed:
             raise AssertionError(f"{len(changed)} frozen parameters have changed in a step, as {changed[0]}")
@@ -273,14 +292,16 @@ class OnlyDeclaredMoves(TrainerCallback):
             )
 
 
-class SamplerEpoch(TrainerCallback):
-    """Tells the sampler the epoch: loaders that skip batches of a resumed epoch, of several processes, do not."""
+class TellEpoch(TrainerCallback):
+    """Tells sampler and data set the epoch: loaders that skip batches of a resumed epoch, of several processes, do
+    not."""
 
-    def __init__(self, sampler: EpochSampler):
-        self.sampler = sampler
+    def __init__(self) -> None:
+        self.told: dict[str, Any] = {}
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.sampler.set_epoch(int((state.epoch or 0) + 1e-6))
+        for each in self.told.values():
+            each.epoch = int((state.epoch or 0) + 1e-6)  # a sum of steps' shares, which may be just short of the whole
 
 
 class StepLines(TrainerCallback):
@@ -304,10 +325,45 @@ def fingerprints(model: nn.Module) -> dict[str, torch.Tensor]:
     found = {}
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            local = getattr(parameter, "to_local", lambda value=parameter: value)()  # this rank's shard
-            bits = local.detach().flatten().view(torch.uint8)
+            bits = shard(parameter).flatten().view(torch.uint8)
             found[name] = (bits[::2].sum(dtype=torch.int64) * 65537 + bits.sum(dtype=torch.int64)).reshape(1)
     return found
+
+
+def epoch_steps(rows: int, training: TrainingArguments) -> int:
+    """Optimizer steps of an epoch of `rows` examples, as the Trainer counts them."""
+    batch = training.train_batch_size * training.world_size
+    batches = rows // batch if training.dataloader_drop_last else math.ceil(rows / batch)
+    return max(1, math.ceil(batches / training.gradient_accumulation_steps))
+
+
+def planned_steps(rows: int, training: TrainingArguments) -> int:
+    """Optimizer steps of a run on `rows` examples, as the Trainer counts them."""
+    if training.max_steps > 0:
+        return training.max_steps
+    return math.ceil(training.num_train_epochs * epoch_steps(rows, training))
+
+
+def has_gradient(parameter: nn.Parameter) -> torch.Tensor:
+    """Whether one worth the name reached this process's shard; a shard may be empty."""
+    if parameter.grad is None:
+        return torch.zeros((), dtype=torch.bool, device=parameter.device)
+    return (shard(parameter.grad).abs() > CERTAIN_LR).any()
+
+
+def shard(tensor: torch.Tensor) -> torch.Tensor:
+    """What this process holds of a tensor that FSDP2 has spread over all, or the tensor itself."""
+    return getattr(tensor.detach(), "to_local", tensor.detach)()
+
+
+def anywhere(flags: list[torch.Tensor]) -> list[bool]:
+    """Which of the flags are set on this process or another: one wait for the device."""
+    if not flags:
+        return []
+    together = torch.stack([flag.to(flags[0].device) for flag in flags]).int()
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(together, dist.ReduceOp.MAX)
+    return together.bool().tolist()
 
 
 def wait() -> None:
