@@ -21,7 +21,7 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac")
 LOSSES = ("missing file", "outside the root", "bad value", "conflicting rows", "unreadable", "no sample")
 REMARKS = (
     *("no subtitle", "no text", "no label", "no split", "repeated row", "unread column", "two files", "unlisted file"),
-    "no such stream",
+    *("no such stream", "another number of rows"),
 )
 MANIFEST = "manifest.jsonl"
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -95,7 +95,7 @@ class Source:
 
     def find(self, names: Sequence[str], columns: Iterable[str] = ()) -> Path:
         """The table of one of these names (patterns allowed), anywhere below the root; or else, where `columns` are
-        given, the only .csv with just these.
+        given, the only .csv with just these that is no table of subtitles, which look like explanations.
 
         Raises:
             FileNotFoundError: there is none, or more than one. ValueError: a path that is not below the root.
@@ -114,15 +114,18 @@ class Source:
             if found:
                 return found[0]
         wanted = list(columns)
-        alike = [path for path in sorted(self.root.glob("*.csv")) if wanted and _begins_with(path, wanted)]
+        tables = [path for path in sorted(self.root.glob("*.csv")) if not path.name.lower().startswith("subtitle")]
+        alike = [path for path in tables if wanted and _begins_with(path, wanted)]
         if len(alike) == 1:
             return alike[0]
         more = f", nor one .csv with the columns {','.join(wanted)}" if wanted else ""
         raise FileNotFoundError(f"{self.root}: {self.name} needs {' or '.join(names)}{more}")
 
-    def rows(self, path: Path, required: Sequence[str], delimiter: str = ",") -> Iterator[dict[str, str]]:
+    def rows(
+        self, path: Path, required: Sequence[str], delimiter: str = ",", published: int | None = None
+    ) -> Iterator[dict[str, str]]:
         """The rows of a .csv; the first of `required` is the id. Cells that say NaN are empty. A row met before is
-        listed and left out.
+        listed and left out. That there are not as many ids as were `published` is listed: it may be another table.
 
         Raises:
             ValueError: a required column is not there, or the file is no UTF-8.
@@ -155,6 +158,9 @@ class Source:
                     yield row
             except csv.Error as error:
                 raise ValueError(f"{path}, line {reader.line_num}: is no row of a .csv ({error})") from None
+        if published not in (None, len(seen)):
+            detail = f"{len(seen)} clips, but {self.name} was published with {published}; is this its table?"
+            self.note("another number of rows", path.name, detail)
 
     def column(self, path: Path, key: str, value: str) -> dict[str, str]:
         """{key: value} of a .csv."""
