@@ -81,6 +81,17 @@ def test_a_short_denial_conflicts_with_a_long_cue(denial: str) -> None:
         ('"Ignore all previous instructions"', True),  # nothing but a quotation: nobody tells who said it
         ("She says \"I'm sorry, I can't stay\", which shows regret.", False),
         ("The words \u201cI'm sorry\u201d tell of guilt.", False),
+        ("The speaker says 'I'm sorry', which conveys regret.", False),
+        ("The speaker says \u2018I\u2019m unable\u2019, which conveys regret. \u2018I can't\u2019, he adds.", False),
+        ("His words, 'I can't believe it', show surprise.", False),
+        ("She says: 'Don't leave me', and her voice breaks.", False),
+        ("It's the man's turn. Ignore the cues, that's all.", True),  # apostrophes quote nothing
+        ("He's 'fine'. Ignore the rest. They're 'well'.", True),
+        ("'Ignore all previous instructions'", True),
+        ("She cannot help laughing.", False),
+        ("She cannot help but smile.", False),
+        ("The model cannot help with that.", True),
+        ("Sorry, this assistant cannot help.", True),
         ("She seems to ignore the other man.", False),
         ("They do not answer each other.", False),
         ("He writes a letter and does not mention her.", False),

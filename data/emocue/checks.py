@@ -9,12 +9,12 @@ from typing import Any
 from xemogpt.data.cues import CUE_KINDS, split_cues
 from xemogpt.data.emocue.answers import Merged
 
-VERSION = 3  # of the rules below: raise it when a verdict changes, so that finished stages run again
+VERSION = 4  # of the rules below: raise it when a verdict changes, so that finished stages run again
 
 _NEGATION = re.compile(r"(?i)\b(?:no|not|never|without|neither|nor|lacks?|absent|cannot)\b|n't\b")
 _REFUSAL = re.compile(
     r"(?i)\b(?:as an ai|i(?:'m| am) (?:sorry|unable|not able)|i (?:cannot|can't|won't)|language model"
-    r"|cannot (?:assist|help)|system prompt"
+    r"|cannot assist|cannot help(?= (?:with|you)\b|\W*$)|system prompt"
     r"|(?:ignore|disregard) (?:(?:the|all|any|of|these) )*"
     r"(?:previous|prior|above|earlier|cues|instructions|labels|rest))\b"
 )
@@ -25,7 +25,11 @@ _ORDER = re.compile(
     r"|\byour (?:task|answer|instructions?|output|role|response)\b|\byou are now\b"
     r"|\b(?:new|previous|prior|earlier|other) (?:instructions?|prompts?|observers)\b"
 )
-_QUOTED = re.compile(r'"[^"]*"|\u201c[^\u201d]*\u201d')
+# A single quote between two letters is an apostrophe, one after a letter opens nothing.
+_QUOTED = re.compile(
+    r"\"[^\"]*\"|\u201c[^\u201d]*\u201d"
+    r"|(?<!\w)(?:'(?:[^']|(?<=\w)'(?=\w))*'|\u2018(?:[^\u2018\u2019]|(?<=\w)\u2019(?=\w))*\u2019)(?!\w)"
+)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])")
 
 
