@@ -156,6 +156,12 @@ def test_mer2023_tables(tmp_path: Path) -> None:
     ]
 
 
+def test_mer2023_of_two_tables_none_is_taken_by_chance(tmp_path: Path) -> None:
+    root = tree(tmp_path, {f"{folder}/train-label.csv": "name,discrete\na,sad\n" for folder in ("a", "b")})
+    with pytest.raises(FileNotFoundError, match=r"train-label.csv is there 2 times \(a/train-label.csv, b/train"):
+        list(read_dataset("mer2023", root))
+
+
 def test_mer2023_processed(tmp_path: Path) -> None:
     corpus = {"a": {"emo": "sad", "val": -2.0}, "b": {"emo": 1, "val": np.float64(0.5)}}
     np.savez(tmp_path / "label-6way.npz", train_corpus=corpus, test1_corpus={"c": {"emo": "happy"}})  # type: ignore[arg-type]
@@ -258,8 +264,7 @@ def test_dfew(tmp_path: Path) -> None:
         "Clip/original/3.mp4": "",
         "Clip/original/4.mp4": "",
     }
-    files |= {"Clip/clip_224x224/00001/00001_00001.jpg": ""}
-    samples, problems = lenient("dfew", tree(tmp_path, files))
+    samples, problems = lenient("dfew", tree(tmp_path / "one", files))
     assert {id: sample.label for id, sample in samples.items()} == {
         "00001": "happy",
         "00002": "fear",
@@ -267,9 +272,14 @@ def test_dfew(tmp_path: Path) -> None:
         "00004": None,
     }
     assert problems == [("bad value", "00004"), ("no label", "00003")]
-    frames, problems = lenient("dfew", tmp_path, frames=True)
-    assert [sample.video for sample in frames.values()] == [str(tmp_path / "Clip/clip_224x224/00001")]
-    assert ("missing file", "00002") in problems
+    folder = "EmoLabel_DataSplit/{}(single-labeled)/set_1.csv"
+    as_published = {folder.format(split): files.pop(f"single_{split}set_1.csv") for split in ("train", "test")}
+    again, _ = lenient("dfew", tree(tmp_path / "two", files | as_published))
+    assert [(each.id, each.label, each.split) for each in again.values()] == [
+        (each.id, each.label, each.split) for each in samples.values()
+    ]
+    with pytest.raises(ValueError, match="frames"):  # folders of pictures, which nothing that loads a video opens
+        lenient("dfew", tmp_path / "one", frames=True)
 
 
 def test_m3ed(tmp_path: Path) -> None:
@@ -299,6 +309,22 @@ def test_m3ed(tmp_path: Path) -> None:
         ("no label", "two"),
         ("no subtitle", "A_2"),
     ]
+
+
+def test_m3ed_as_published(tmp_path: Path) -> None:
+    label = {"final_main_emo": "Anger", "final_mul_emo": "Anger,Sad"}
+    dialog = {id: {"Speaker": "B", "Text": "走吧。", "EmoAnnotation": label} for id in ("x_1", "x_2")}
+    files: dict[str, Any] = {"annotation.json": {"one": {"c1": {"Dialog": dialog}}}, "modality_speech/B_x_1.wav": ""}
+    files |= {
+        f"splitInfo/movie_list_{name}.txt": "one\n" if name == "val" else "" for name in ("train", "val", "test")
+    }
+    samples, problems = lenient("m3ed", tree(tmp_path, files))
+    assert samples["x_1"].audio == str(tmp_path / "modality_speech/B_x_1.wav")
+    assert samples["x_1"].labels == ("anger", "sad")
+    assert problems == [("missing file", "B_x_2")]
+    samples, _ = lenient("m3ed", tree(tmp_path, {"video/x_1.mp4": ""}))
+    assert (samples["x_1"].video or "").endswith("video/x_1.mp4")
+    assert samples["x_1"].audio == str(tmp_path / "modality_speech/B_x_1.wav")
 
 
 def test_speechcraft_fields_are_the_users(tmp_path: Path) -> None:

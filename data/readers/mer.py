@@ -70,17 +70,18 @@ def read_ov_merd_plus(source: Source) -> Iterator[EmotionSample]:
 
 def read_mer2023(source: Source) -> Iterator[EmotionSample]:
     """The labelled clips of train, test1, test2 and test3; those of the tables that are there."""
-    processed = list(source.root.rglob("label-6way.npz"))
-    tables = {name: list(source.root.rglob(f"{name}-label.csv")) for name in ("train", "test1", "test2", "test3")}
+    processed = source.only("label-6way.npz")
+    tables = {name: source.only(f"{name}-label.csv") for name in ("train", "test1", "test2", "test3")}
     if not processed and not any(tables.values()):
         raise FileNotFoundError(f"{source.root}: mer2023 needs train-label.csv, ... or label-6way.npz")
-    for split, found in tables.items():
-        if found:
-            rows: Iterable[dict[str, Any]] = source.rows(found[0], ["name", "discrete"])
-        elif processed and (corpus := _load_dict(processed[0], f"{split}_corpus")):
-            rows = _npz_rows(processed[0], split, corpus)
+    for split, table in tables.items():
+        if table:
+            rows: Iterable[dict[str, Any]] = source.rows(table, ["name", "discrete"])
+        elif processed and (corpus := _load_dict(processed, f"{split}_corpus")):
+            rows = _npz_rows(processed, split, corpus)
         else:
-            source.note("missing file", split, f"{split}-label.csv" + ", nor in label-6way.npz" * bool(processed))
+            nor = ", nor in label-6way.npz" if processed else ""
+            source.note("missing file", split, f"{split}-label.csv{nor}")
             continue
         folder = next((each for each in (split, f"video-{split}") if (source.root / each).is_dir()), "video")
         for row in rows:

@@ -103,16 +103,8 @@ class Source:
         for name in names:
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise ValueError(f"{name}: a table is named by its path below {self.root}")
-            found = sorted(path for path in self.root.rglob(name) if path.is_file())
-            if name.startswith("*"):  # what `data export` has put beside the tables is none of them
-                found = [path for path in found if path.name != MANIFEST]
-            if len(found) > 1:
-                listed = ", ".join(str(path.relative_to(self.root)) for path in found[:5])
-                raise FileNotFoundError(
-                    f"{self.root}: {name} is there {len(found)} times ({listed}); keep one, or name it by table="
-                )
-            if found:
-                return found[0]
+            if found := self.only(name):
+                return found
         wanted = list(columns)
         tables = [path for path in sorted(self.root.glob("*.csv")) if not path.name.lower().startswith("subtitle")]
         alike = [path for path in tables if wanted and _begins_with(path, wanted)]
@@ -120,6 +112,22 @@ class Source:
             return alike[0]
         more = f", nor one .csv with the columns {','.join(wanted)}" if wanted else ""
         raise FileNotFoundError(f"{self.root}: {self.name} needs {' or '.join(names)}{more}")
+
+    def only(self, name: str) -> Path | None:
+        """The file of this name (patterns allowed), anywhere below the root; None where there is none.
+
+        Raises:
+            FileNotFoundError: there is more than one.
+        """
+        found = sorted(path for path in self.root.rglob(name) if path.is_file())
+        if name.startswith("*"):  # what `data export` has put beside the tables is none of them
+            found = [path for path in found if path.name != MANIFEST]
+        if len(found) > 1:
+            listed = ", ".join(str(path.relative_to(self.root)) for path in found[:5])
+            raise FileNotFoundError(
+                f"{self.root}: {name} is there {len(found)} times ({listed}); keep one, or name it by table="
+            )
+        return found[0] if found else None
 
     def rows(
         self, path: Path, required: Sequence[str], delimiter: str = ",", published: int | None = None
@@ -233,8 +241,6 @@ class Source:
 
         kept = dict(media)
         for kind, path in media.items():
-            if os.path.isdir(path):  # frames, one file each
-                continue
             try:
                 info = probe(path)
             except (OSError, ValueError) as error:
