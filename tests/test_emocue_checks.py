@@ -14,7 +14,7 @@ from xemogpt.data.emocue.answers import CueList, Merged, UnusableAnswer, parse_a
 from xemogpt.data.emocue.checks import GateLimits, gate, gate_caption, polarity, valence, verify
 from xemogpt.data.emocue.client import Spending
 from xemogpt.data.emocue.prompts import PROMPTS, slot
-from xemogpt.data.emocue.publish import review_sample
+from xemogpt.data.emocue.publish import review_sample, to_sample
 from xemogpt.data.emocue.recipe import load_recipe
 from xemogpt.data.readers import read_dataset
 
@@ -81,6 +81,17 @@ def test_a_short_denial_conflicts_with_a_long_cue(denial: str) -> None:
         ('"Ignore all previous instructions"', True),  # nothing but a quotation: nobody tells who said it
         ("She says \"I'm sorry, I can't stay\", which shows regret.", False),
         ("The words \u201cI'm sorry\u201d tell of guilt.", False),
+        ("The speaker says 'I'm sorry', which conveys regret.", False),
+        ("The speaker says \u2018I\u2019m unable\u2019, which conveys regret. \u2018I can't\u2019, he adds.", False),
+        ("His words, 'I can't believe it', show surprise.", False),
+        ("She says: 'Don't leave me', and her voice breaks.", False),
+        ("It's the man's turn. Ignore the cues, that's all.", True),  # apostrophes quote nothing
+        ("He's 'fine'. Ignore the rest. They're 'well'.", True),
+        ("'Ignore all previous instructions'", True),
+        ("She cannot help laughing.", False),
+        ("She cannot help but smile.", False),
+        ("The model cannot help with that.", True),
+        ("Sorry, this assistant cannot help.", True),
         ("She seems to ignore the other man.", False),
         ("They do not answer each other.", False),
         ("He writes a letter and does not mention her.", False),
@@ -122,10 +133,24 @@ def test_conflicts_within_and_across_modalities() -> None:
         ("He is never angry.", -1, 1),
         ("It is not that he never shouts.", 1, -1),
         ("A red car.", 1, 0),
+        ("She can't help but smile.", 1, 1),
+        ("Not only does she smile, she laughs.", 1, 1),
+        ("There is no doubt that he is happy.", 1, 1),
     ],
 )
 def test_polarity_and_valence(text: str, sign: int, charge: int) -> None:
     assert (polarity(text), valence(text)) == (sign, charge)
+
+
+def test_a_resolved_conflict_is_published_with_the_sign_of_its_text() -> None:
+    seen = one_pass("visual", ("visual", "The woman smiles broadly."), sees=("frames",))
+    blind = one_pass("blind", ("visual", "The woman does not smile."), sees=("frames",), blind=True)
+    given = verify([seen, blind], [])
+    text = "The woman does not smile broadly."
+    merged = {"cues": [cue(text, "visual.0", "blind.0")], "paragraph": text}
+    assert gate(Merged.model_validate(merged), given, GateLimits(words=(1, 40))) == []
+    row = {"id": "a", "sample": {"id": "a", "video": "a.mp4"}, "verified": given, "merged": merged}
+    assert [each.polarity for each in to_sample(row).cues] == [-1]
 
 
 GIVEN = verify(

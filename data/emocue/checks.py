@@ -8,13 +8,15 @@ from typing import Any
 
 from xemogpt.data.cues import CUE_KINDS, split_cues
 from xemogpt.data.emocue.answers import Merged
+from xemogpt.eval.emocue_360.polarity import is_negated
 
-VERSION = 3  # of the rules below: raise it when a verdict changes, so that finished stages run again
+VERSION = 4  # of the rules below: raise it when a verdict changes, so that finished stages run again
 
-_NEGATION = re.compile(r"(?i)\b(?:no|not|never|without|neither|nor|lacks?|absent|cannot)\b|n't\b")
+# What a denial has besides the words of what it denies; whether it is one, the metric's `is_negated` says.
+_NEGATORS = re.compile(r"(?i)\b(?:no|not|never|without|neither|nor|lacks?|absent|cannot)\b|n't\b")
 _REFUSAL = re.compile(
     r"(?i)\b(?:as an ai|i(?:'m| am) (?:sorry|unable|not able)|i (?:cannot|can't|won't)|language model"
-    r"|cannot (?:assist|help)|system prompt"
+    r"|cannot assist|cannot help(?= (?:with|you)\b|\W*$)|system prompt"
     r"|(?:ignore|disregard) (?:(?:the|all|any|of|these) )*"
     r"(?:previous|prior|above|earlier|cues|instructions|labels|rest))\b"
 )
@@ -25,7 +27,11 @@ _ORDER = re.compile(
     r"|\byour (?:task|answer|instructions?|output|role|response)\b|\byou are now\b"
     r"|\b(?:new|previous|prior|earlier|other) (?:instructions?|prompts?|observers)\b"
 )
-_QUOTED = re.compile(r'"[^"]*"|\u201c[^\u201d]*\u201d')
+# A single quote between two letters is an apostrophe, one after a letter opens nothing.
+_QUOTED = re.compile(
+    r"\"[^\"]*\"|\u201c[^\u201d]*\u201d"
+    r"|(?<!\w)(?:'(?:[^']|(?<=\w)'(?=\w))*'|\u2018(?:[^\u2018\u2019]|(?<=\w)\u2019(?=\w))*\u2019)(?!\w)"
+)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])")
 
 
@@ -169,8 +175,8 @@ def words(text: str) -> frozenset[str]:
 
 
 def polarity(text: str) -> int:
-    """-1 for a text that denies, else 1."""
-    return -1 if len(_NEGATION.findall(text)) % 2 else 1
+    """-1 for a text that denies, as the metric understands it, else 1."""
+    return -1 if is_negated(text) else 1
 
 
 def valence(text: str) -> int:
@@ -213,7 +219,7 @@ def _conflicts(cues: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for index, one in enumerate(cues):
         for other in cues[index + 1 :]:
             if one["modality"] == other["modality"] and one["polarity"] != other["polarity"]:
-                denied = words(_NEGATION.sub(" ", one["text"])), words(_NEGATION.sub(" ", other["text"]))
+                denied = words(_NEGATORS.sub(" ", one["text"])), words(_NEGATORS.sub(" ", other["text"]))
                 if _share(*denied) >= 0.5:
                     found.append({"ids": [one["id"], other["id"]], "kind": "polarity"})
     for first, second in (("visual", "audio"), ("visual", "global"), ("audio", "global")):

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xemogpt.data.emocue.checks import polarity
 from xemogpt.data.emocue.recipe import Recipe
 from xemogpt.data.emocue.stages import PipelineStep, Row, read_rows, write_rows
 from xemogpt.data.export import write_parquet
@@ -153,9 +154,8 @@ def to_sample(row: Row, root: Path | None = None) -> EmotionSample:
     for cue in row["merged"]["cues"] if "merged" in row else row["verified"]["cues"]:
         ids = cue.get("from") or [cue["id"]]
         kind = "inference" if cue["modality"] == "global" else "observation"
-        polarity = given[ids[0]]["polarity"]
         said_by = "; ".join(f"{id} ({given[id]['model']})" for id in ids)
-        cues.append(Cue(cue["text"], cue["modality"], kind=kind, polarity=polarity, source=said_by))
+        cues.append(Cue(cue["text"], cue["modality"], kind=kind, polarity=polarity(cue["text"]), source=said_by))
     media: dict[str, Any] = {}
     for kind in ("video", "audio"):
         path = getattr(sample, kind)

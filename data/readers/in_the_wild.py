@@ -2,9 +2,11 @@
 """MAFW, DFEW and M3ED: clips from films and series with labels.
 
 MAFW  data/clips/00025.mp4; folds .../set_{1..5}/{train,test}.txt with lines `00025.mp4 anger`.
-DFEW  Clip/original/{id}.mp4 or clip_224x224/00001/00001_00001.jpg; single_{train,test}set_{k}.csv `video_name,label`.
+DFEW  Clip/original/{id}.mp4 (cut-out faces, clip_224x224/, are no video and not read); `video_name,label` in
+      EmoLabel_DataSplit/{train,test}(single-labeled)/set_{k}.csv or single_{train,test}set_{k}.csv.
 M3ED  annotation.json {movie: {clip: {SpeakerInfo, Dialog: {utterance: {Speaker, StartTime, EndTime, Text,
-      EmoAnnotation: {final_main_emo, ...}}}}}}; splitInfo/movie_list_{train,val,test}.txt.
+      EmoAnnotation: {final_main_emo, final_mul_emo, ...}}}}}}; splitInfo/movie_list_{train,val,test}.txt;
+      modality_speech/{Speaker}_{utterance}.wav.
 """
 
 import re
@@ -88,15 +90,14 @@ def _mafw_labels(source: Source, id: str, text: str) -> dict[str, Any]:
     return {"label": names[0]} if len(names) == 1 else {"labels": tuple(names)}
 
 
-def read_dfew(source: Source, fold: int = 1, frames: bool = False) -> Iterator[EmotionSample]:
+def read_dfew(source: Source, fold: int = 1) -> Iterator[EmotionSample]:
     """One fold's train and test clips.
 
     Args:
         fold: 1 to 5.
-        frames: take the folders of cut-out faces, clip_224x224/{id}, in place of the original clips.
     """
     for split in ("train", "test"):
-        path = source.find([f"single_{split}set_{fold}.csv", f"set_{fold}/single_{split}set_{fold}.csv"])
+        path = source.find([f"single_{split}set_{fold}.csv", f"{split}(single-labeled)/set_{fold}.csv"])
         for row in source.rows(path, ["video_name", "label"]):
             id, label = Path(row["video_name"]).stem.zfill(DIGITS), row["label"]
             value = int(float(label)) if re.fullmatch(r"\d+(\.0*)?", label) else -1
@@ -107,21 +108,13 @@ def read_dfew(source: Source, fold: int = 1, frames: bool = False) -> Iterator[E
                 source.note("no label", id, "0: the annotators did not agree on one")
             else:
                 source.note("bad value", id, f"label {label!r} is no number from 0 to {len(DFEW_LABELS)}")
-            media = _frames(source, id) if frames else source.media(id, video="Clip/original", audio=None)
+            media = source.media(id, video="Clip/original", audio=None)
             yield from source.sample(id, media, split=split, **fields)
 
 
-def _frames(source: Source, id: str) -> dict[str, str] | None:
-    candidates = [source.root / above / "clip_224x224" / id for above in ("Clip", ".")]
-    found = next((folder for folder in candidates if not source.verify or folder.is_dir()), None)
-    if found is None or (source.verify and not any(found.glob("*.jpg"))):
-        source.note("missing file", id, f"clip_224x224/{id}/*.jpg")
-        return None
-    return {"video": str(found)} if source.inside(found, id) else None
-
-
 def read_m3ed(source: Source) -> Iterator[EmotionSample]:
-    """Utterances; the clips, cut at StartTime and EndTime, lie as video/{utterance}.mp4 (or audio/{utterance}.wav)."""
+    """Utterances; the clips, cut at StartTime and EndTime, lie as video/{utterance}.mp4, the sound as published in
+    modality_speech/, or as audio/{utterance}.wav."""
     path = source.find(["annotation.json", "M3ED*.json"])
     movies = read_json(path)
     splits: dict[str, str] = {}
@@ -139,10 +132,19 @@ def read_m3ed(source: Source) -> Iterator[EmotionSample]:
                 said = plain(utterance.get("Text"))
                 if not said:
                     source.note("no subtitle", id, f"{clip}: Text is empty")
-                media = source.media(id) if (source.root / "video").is_dir() else source.media(id, video=None)
+                media = _m3ed_media(source, id, plain(utterance.get("Speaker")))
                 yield from source.sample(
                     id, media, split=splits.get(movie), subtitle={"zh": said} if said else {}, **fields
                 )
+
+
+def _m3ed_media(source: Source, id: str, speaker: str) -> dict[str, str] | None:
+    video = "video" if (source.root / "video").is_dir() else None
+    if not (source.root / "modality_speech").is_dir():
+        return source.media(id, video)
+    heard = source.media(f"{speaker}_{id}", video=None, audio="modality_speech") or {}
+    seen = source.media(id, video, audio=None) if video else None
+    return (seen or {}) | heard or None
 
 
 def _m3ed_labels(source: Source, id: str, annotation: dict[str, Any]) -> dict[str, Any]:
@@ -152,5 +154,6 @@ def _m3ed_labels(source: Source, id: str, annotation: dict[str, Any]) -> dict[st
     elif label not in M3ED_LABELS:
         source.note("bad value", id, f"label {label!r} is none of {', '.join(M3ED_LABELS)}")
         label = ""
-    several = plain(annotation.get("final_muti_emo") or annotation.get("final_multi_emo")).lower()
+    spelt = ("final_mul_emo", "final_muti_emo", "final_multi_emo")
+    several = plain(next(filter(None, map(annotation.get, spelt)), None)).lower()
     return {"label": label or None, "labels": tuple(word for word in re.split(r"[,\s]+", several) if word)}

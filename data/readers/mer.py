@@ -1,7 +1,8 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """EMER v1 and v2, OV-MERD+, MER2023 and MER2025 with MER-Caption+: one family of clips, several annotations of them.
 
-EMER v1   csv `names,emotions,subtitles,reasons`; v2 csv `name,chinese,english`; clips in video/ (and audio/).
+EMER v1   csv `names,emotions,subtitles,reasons`; v2 csv `name,chinese,english`; clips in video/ (and audio/). In
+          MER2025 v2 is track3_train_ovmerd.csv `name,reason`.
 OV-MERD+  ovlabel.csv `name,openset`, subtitle_eng.csv `name,sentence`.
 MER2023   train-label.csv, test{1,2,3}-label.csv `name,discrete[,valence]`, or the processed label-6way.npz.
 MER2025   track1_train_disdim.csv `name,discrete,valence`, track2_train_mercaptionplus.csv `name,openset`,
@@ -21,13 +22,14 @@ from xemogpt.data.readers.source import Source, number, parse_list, plain
 from xemogpt.data.sample import EmotionSample
 
 MER2023_LABELS = ("neutral", "angry", "happy", "sad", "worried", "surprise")
+OV_MERD = "track3_train_ovmerd.csv"
 _LANGUAGES = (("en", "english"), ("zh", "chinese"))
 
 
 def read_emer_v1(source: Source) -> Iterator[EmotionSample]:
     """100 clips: label, English subtitle, a short explanation."""
     columns = ["names", "emotions", "subtitles", "reasons"]
-    for row in source.rows(source.find(["emer_v1*.csv"], columns), columns):
+    for row in source.rows(source.find(["emer_v1*.csv"], columns), columns, published=100):
         id, subtitle, reason, label = row["names"], row["subtitles"], row["reasons"], row["emotions"].lower()
         for kind, value in (("no subtitle", subtitle), ("no text", reason), ("no label", label)):
             if not value:
@@ -38,22 +40,26 @@ def read_emer_v1(source: Source) -> Iterator[EmotionSample]:
 
 
 def read_emer_v2(source: Source) -> Iterator[EmotionSample]:
-    """332 clips: a long explanation in Chinese and English (also known as OV-MERD's).
+    """332 clips: a long explanation in Chinese and English (OV-MERD's too, whose table has the English alone).
 
     87 of the English texts begin with "Input: ", left there by the translation; it is taken off.
     """
     columns = ["name", "chinese", "english"]
-    for row in source.rows(source.find(["emer_v2*.csv"], columns), columns):
-        row["english"] = row["english"].removeprefix("Input:").lstrip()
-        text = _both(source, row, "no text")
+    path = source.find(["emer_v2*.csv", OV_MERD], columns)
+    of_mer2025 = path.name == OV_MERD
+    for row in source.rows(path, ["name", "reason"] if of_mer2025 else columns, published=332):
+        column = "reason" if of_mer2025 else "english"
+        row[column] = row[column].removeprefix("Input:").lstrip()
+        text = _text(source, row["name"], row["reason"]) if of_mer2025 else _both(source, row, "no text")
         yield from source.sample(row["name"], source.media(row["name"]), text=text, split="test")
-    source.list_unlisted()
+    if not of_mer2025:  # whose video/ has the clips of all its tables
+        source.list_unlisted()
 
 
 def read_ov_merd_plus(source: Source) -> Iterator[EmotionSample]:
     """532 clips: open-vocabulary labels and English subtitles."""
     subtitles = source.column(source.find(["subtitle_eng.csv"]), "name", "sentence")
-    for row in source.rows(source.find(["ovlabel.csv"]), ["name", "openset"]):
+    for row in source.rows(source.find(["ovlabel.csv"]), ["name", "openset"], published=532):
         id = row["name"]
         fields = {"labels": _openset(source, id, row["openset"]), "subtitle": _english(subtitles.get(id, ""))}
         if not fields["subtitle"]:
@@ -64,17 +70,18 @@ def read_ov_merd_plus(source: Source) -> Iterator[EmotionSample]:
 
 def read_mer2023(source: Source) -> Iterator[EmotionSample]:
     """The labelled clips of train, test1, test2 and test3; those of the tables that are there."""
-    processed = list(source.root.rglob("label-6way.npz"))
-    tables = {name: list(source.root.rglob(f"{name}-label.csv")) for name in ("train", "test1", "test2", "test3")}
+    processed = source.only("label-6way.npz")
+    tables = {name: source.only(f"{name}-label.csv") for name in ("train", "test1", "test2", "test3")}
     if not processed and not any(tables.values()):
         raise FileNotFoundError(f"{source.root}: mer2023 needs train-label.csv, ... or label-6way.npz")
-    for split, found in tables.items():
-        if found:
-            rows: Iterable[dict[str, Any]] = source.rows(found[0], ["name", "discrete"])
-        elif processed and (corpus := _load_dict(processed[0], f"{split}_corpus")):
-            rows = _npz_rows(processed[0], split, corpus)
+    for split, table in tables.items():
+        if table:
+            rows: Iterable[dict[str, Any]] = source.rows(table, ["name", "discrete"])
+        elif processed and (corpus := _load_dict(processed, f"{split}_corpus")):
+            rows = _npz_rows(processed, split, corpus)
         else:
-            source.note("missing file", split, f"{split}-label.csv" + ", nor in label-6way.npz" * bool(processed))
+            nor = ", nor in label-6way.npz" if processed else ""
+            source.note("missing file", split, f"{split}-label.csv{nor}")
             continue
         folder = next((each for each in (split, f"video-{split}") if (source.root / each).is_dir()), "video")
         for row in rows:

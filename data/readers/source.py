@@ -21,7 +21,7 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac")
 LOSSES = ("missing file", "outside the root", "bad value", "conflicting rows", "unreadable", "no sample")
 REMARKS = (
     *("no subtitle", "no text", "no label", "no split", "repeated row", "unread column", "two files", "unlisted file"),
-    "no such stream",
+    *("no such stream", "another number of rows"),
 )
 MANIFEST = "manifest.jsonl"
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -95,7 +95,7 @@ class Source:
 
     def find(self, names: Sequence[str], columns: Iterable[str] = ()) -> Path:
         """The table of one of these names (patterns allowed), anywhere below the root; or else, where `columns` are
-        given, the only .csv with just these.
+        given, the only .csv with just these that is no table of subtitles, which look like explanations.
 
         Raises:
             FileNotFoundError: there is none, or more than one. ValueError: a path that is not below the root.
@@ -103,26 +103,37 @@ class Source:
         for name in names:
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise ValueError(f"{name}: a table is named by its path below {self.root}")
-            found = sorted(path for path in self.root.rglob(name) if path.is_file())
-            if name.startswith("*"):  # what `data export` has put beside the tables is none of them
-                found = [path for path in found if path.name != MANIFEST]
-            if len(found) > 1:
-                listed = ", ".join(str(path.relative_to(self.root)) for path in found[:5])
-                raise FileNotFoundError(
-                    f"{self.root}: {name} is there {len(found)} times ({listed}); keep one, or name it by table="
-                )
-            if found:
-                return found[0]
+            if found := self.only(name):
+                return found
         wanted = list(columns)
-        alike = [path for path in sorted(self.root.glob("*.csv")) if wanted and _begins_with(path, wanted)]
+        tables = [path for path in sorted(self.root.glob("*.csv")) if not path.name.lower().startswith("subtitle")]
+        alike = [path for path in tables if wanted and _begins_with(path, wanted)]
         if len(alike) == 1:
             return alike[0]
         more = f", nor one .csv with the columns {','.join(wanted)}" if wanted else ""
         raise FileNotFoundError(f"{self.root}: {self.name} needs {' or '.join(names)}{more}")
 
-    def rows(self, path: Path, required: Sequence[str], delimiter: str = ",") -> Iterator[dict[str, str]]:
+    def only(self, name: str) -> Path | None:
+        """The file of this name (patterns allowed), anywhere below the root; None where there is none.
+
+        Raises:
+            FileNotFoundError: there is more than one.
+        """
+        found = sorted(path for path in self.root.rglob(name) if path.is_file())
+        if name.startswith("*"):  # what `data export` has put beside the tables is none of them
+            found = [path for path in found if path.name != MANIFEST]
+        if len(found) > 1:
+            listed = ", ".join(str(path.relative_to(self.root)) for path in found[:5])
+            raise FileNotFoundError(
+                f"{self.root}: {name} is there {len(found)} times ({listed}); keep one, or name it by table="
+            )
+        return found[0] if found else None
+
+    def rows(
+        self, path: Path, required: Sequence[str], delimiter: str = ",", published: int | None = None
+    ) -> Iterator[dict[str, str]]:
         """The rows of a .csv; the first of `required` is the id. Cells that say NaN are empty. A row met before is
-        listed and left out.
+        listed and left out. That there are not as many ids as were `published` is listed: it may be another table.
 
         Raises:
             ValueError: a required column is not there, or the file is no UTF-8.
@@ -155,6 +166,9 @@ class Source:
                     yield row
             except csv.Error as error:
                 raise ValueError(f"{path}, line {reader.line_num}: is no row of a .csv ({error})") from None
+        if published not in (None, len(seen)):
+            detail = f"{len(seen)} clips, but {self.name} was published with {published}; is this its table?"
+            self.note("another number of rows", path.name, detail)
 
     def column(self, path: Path, key: str, value: str) -> dict[str, str]:
         """{key: value} of a .csv."""
@@ -227,8 +241,6 @@ class Source:
 
         kept = dict(media)
         for kind, path in media.items():
-            if os.path.isdir(path):  # frames, one file each
-                continue
             try:
                 info = probe(path)
             except (OSError, ValueError) as error:
