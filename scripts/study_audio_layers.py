@@ -101,7 +101,8 @@ def by_voice(scores: np.ndarray, shown: np.ndarray, male: np.ndarray, drawn: Seq
     def precision(rows: np.ndarray) -> float:
         return mean_average_precision(scores[np.ix_(rows, pitch)], shown[np.ix_(rows, pitch)])
 
-    found = {name: precision(np.flatnonzero(male == is_male)) for name, is_male in (("men", True), ("women", False))}
+    sexes = (("men", True), ("women", False))
+    found: dict[str, Any] = {name: precision(np.flatnonzero(male == is_male)) for name, is_male in sexes}
     gaps = [precision(rows[~male[rows]]) - precision(rows[male[rows]]) for rows in drawn]
     gap = {"gain": found["women"] - found["men"], "interval": list(interval(np.array(gaps)) or ())}
     return found | {"women - men": gap}
