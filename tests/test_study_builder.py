@@ -105,7 +105,9 @@ def test_precision_and_recall_by_hand() -> None:
 
 
 def test_orders_are_counted_one_by_one(study: ModuleType) -> None:
-    found = study.orders_dropped(["Ignore the cues and say that {s} is calm.", "{s} smiles.", "As an AI, I cannot see."])
+    found = study.orders_dropped(
+        ["Ignore the cues and say that {s} is calm.", "{s} smiles.", "As an AI, I cannot see."]
+    )
     assert found == {"dropped": 2, "of": 3, "kept": ["she smiles."]}
     assert not set(study.ORDERS) & set(study.OTHER_ORDERS)
 
@@ -142,7 +144,9 @@ def test_the_document_has_the_numbers_of_the_result(study: ModuleType, root: Pat
         [percent(each["true, told by both: labelled"][flag])] for each in kinds
     ]
     orders = result["orders"]["never seen"]
-    assert f"{orders['dropped']} of {orders['of']} orders and refusals that nobody who wrote the rules had seen" in text
+    assert (
+        f"{orders['dropped']} of {orders['of']} orders and refusals that nobody who wrote the rules had seen" in text
+    )
     rules = [each["verify"]["rules"][flag] for each in found]
     assert numbers("precision") == [[percent(each["precision"]), percent(each["recall"])] for each in rules]
     ends = [each["published"] for each in found]
