@@ -14,7 +14,7 @@ from torch import nn
 from transformers import Trainer, TrainingArguments
 
 from xemogpt.train.alignment_start import planned_steps
-from xemogpt.train.checkpoints import damage, last_whole_checkpoint
+from xemogpt.train.checkpoints import damage, last_whole_checkpoint, rows_digest
 from xemogpt.train.mixture import EpochSampler
 from xemogpt.train.trainer import CheckedTrainer, NotFiniteError
 
@@ -190,6 +190,14 @@ def test_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
     (tmp_path / "checkpoint-4/complete.json").unlink()
     with pytest.raises(ValueError, match="is no checkpoint of this program"):
         trainer(tmp_path, max_steps=4).train(str(tmp_path / "checkpoint-4"))
+
+
+def test_rows_tell_their_order_and_words() -> None:
+    rows = [("a", "He frowns."), ("b", "她微笑。")]
+    told = [rows_digest(each) for each in (rows, rows[::-1], rows[:1], [rows[0], ("b", "She smiles.")])]
+    assert told[0] == rows_digest(iter(rows))
+    assert len(set(told)) == 4
+    assert told[2].startswith("1 of hash ")
 
 
 def test_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
