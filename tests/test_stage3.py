@@ -77,6 +77,20 @@ def test_attention_kernel_is_a_setting(place: Path) -> None:
 # What is asked
 
 
+def test_no_code_of_the_model_is_run(place: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(place / "model", tmp_path / "model"))
+    for code in folder.glob("*.py"):
+        code.write_text("raise AssertionError('it runs code that nobody has looked at')")
+    given = arguments(place)
+    given.model = str(folder)
+    processor = stage3_sft.load(given)[1]
+    usual = AutoProcessor.from_pretrained(place / "model", trust_remote_code=True)
+    assert processor.to_dict() == usual.to_dict()
+    assert processor.tokenizer.get_vocab() == usual.tokenizer.get_vocab()
+    assert processor.image_processor.size == 32
+    assert _on_meta(str(folder)).config.num_frames == 16
+
+
 def test_three_kinds_from_one_sample(questions: list[dict[str, Any]]) -> None:
     answers = {row["id"]: row["answer"] for row in questions}
     assert answers["a#reason-en"] == TEXT.format("low", "angry")

@@ -146,17 +146,16 @@ def _check(arguments: Arguments, training: Any) -> None:
 
 def load(arguments: Arguments) -> tuple[Any, Any, list[str]]:
     """The model, with the bridges of stages 1 and 2 put in, its processor, and the cue heads that came with them."""
-    from transformers import AutoProcessor
-
-    from xemogpt.hub.compose import torch_dtype
+    from xemogpt.hub.compose import own_processor, torch_dtype
     from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
+    from xemogpt.processing_xemogpt import XEmoGPTProcessor
 
     source = model_folder(arguments.model)
     dtype = torch_dtype(arguments.model_dtype)
     model = XEmoGPTForConditionalGeneration.from_pretrained(
         source, dtype=dtype, attn_implementation=arguments.attn_implementation
     )
-    processor = AutoProcessor.from_pretrained(source, trust_remote_code=True)
+    processor = own_processor(XEmoGPTProcessor, source)
     heads = []
     for part in WHOLE_PARTS:  # they are trained in float32, and what was learnt in it is not rounded here
         getattr(model.model, part).float()
