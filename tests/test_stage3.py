@@ -3,7 +3,6 @@
 
 import contextlib
 import copy
-import errno
 import json
 import shutil
 import threading
@@ -448,31 +447,6 @@ def test_one_process_checks_for_all(place: Path, tmp_path: Path, loaded: Any, mo
         list(pool.map(process, range(4)))  # raises what a thread has raised
     assert found[0]
     assert found == dict.fromkeys(range(4), found[0])
-
-
-def test_a_clip_is_no_reject_for_good_by_a_bad_moment(tmp_path: Path) -> None:
-    clip = tmp_path / "x.mp4"
-    clip.write_text("a clip")
-    sample = EmotionSample.from_row({"id": "x", "video": str(clip)})
-
-    def failing(error: OSError) -> Any:
-        def read(sample: Any) -> Any:
-            raise error
-
-        return read
-
-    with pytest.raises(OSError, match="Input/output error"):
-        mixture.check_clips([sample], failing(OSError(errno.EIO, "Input/output error", str(clip))), tmp_path)
-    gone = mixture.check_clips([sample], failing(FileNotFoundError("no such file")), tmp_path)
-    assert gone == mixture.noted_clips([sample], tmp_path) == {"x": mixture.Checked(0, "no such file", [])}
-    back = mixture.check_clips([sample], lambda sample: (7, ["visual"]), tmp_path)
-    assert back == mixture.noted_clips([sample], tmp_path) == {"x": mixture.Checked(7, None, ["visual"])}
-
-
-def test_who_sees_no_notes_is_told_so(tmp_path: Path) -> None:
-    sample = EmotionSample.from_row({"id": "x", "video": "x.mp4"})
-    with pytest.raises(ValueError, match=r"says nothing of x.* set output_dir to a folder that all processes share"):
-        mixture.noted_clips([sample], tmp_path / "elsewhere")
 
 
 @pytest.mark.parametrize(

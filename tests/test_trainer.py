@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from transformers import Trainer, TrainingArguments
 
+from xemogpt.data.sample import EmotionSample
+from xemogpt.train import mixture
 from xemogpt.train.alignment_start import planned_steps
 from xemogpt.train.checkpoints import damage, last_whole_checkpoint, rows_digest
 from xemogpt.train.mixture import EpochSampler
@@ -106,6 +108,31 @@ def test_planned_steps_are_the_trainers(tmp_path: Path, settings: dict[str, Any]
     run = trainer(tmp_path, max_steps=-1, num_train_epochs=1.5, save_strategy="no", **settings)
     run.train()
     assert planned_steps(23, run.args) == run.state.global_step
+
+
+def test_a_clip_is_no_reject_for_good_by_a_bad_moment(tmp_path: Path) -> None:
+    clip = tmp_path / "x.mp4"
+    clip.write_text("a clip")
+    sample = EmotionSample.from_row({"id": "x", "video": str(clip)})
+
+    def failing(error: OSError) -> Any:
+        def read(sample: Any) -> Any:
+            raise error
+
+        return read
+
+    with pytest.raises(OSError, match="Input/output error"):
+        mixture.check_clips([sample], failing(OSError(errno.EIO, "Input/output error", str(clip))), tmp_path)
+    gone = mixture.check_clips([sample], failing(FileNotFoundError("no such file")), tmp_path)
+    assert gone == mixture.noted_clips([sample], tmp_path) == {"x": mixture.Checked(0, "no such file", [])}
+    back = mixture.check_clips([sample], lambda sample: (7, ["visual"]), tmp_path)
+    assert back == mixture.noted_clips([sample], tmp_path) == {"x": mixture.Checked(7, None, ["visual"])}
+
+
+def test_who_sees_no_notes_is_told_so(tmp_path: Path) -> None:
+    sample = EmotionSample.from_row({"id": "x", "video": "x.mp4"})
+    with pytest.raises(ValueError, match=r"says nothing of x.* set output_dir to a folder that all processes share"):
+        mixture.noted_clips([sample], tmp_path / "elsewhere")
 
 
 def test_order_follows_from_seed_and_epoch() -> None:
