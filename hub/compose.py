@@ -97,6 +97,21 @@ def empty_folder(path: str | os.PathLike) -> Path:
     return folder
 
 
+def own_processor(cls: Any, source: str | os.PathLike) -> Any:
+    """The saved processor of a folder or Hub id, as this package's `cls`: no code that comes with it is run."""
+    from transformers import AutoFeatureExtractor, AutoTokenizer
+
+    from xemogpt.video_processing_xemogpt import XEmoGPTVideoProcessor
+
+    loaders: dict[str, Any] = {"feature_extractor": AutoFeatureExtractor, "tokenizer": AutoTokenizer}
+    described, _ = cls.get_processor_dict(source)
+    parts = [
+        loaders.get(name, XEmoGPTVideoProcessor).from_pretrained(source, trust_remote_code=False)
+        for name in cls.get_attributes()
+    ]
+    return cls.from_args_and_dict(parts, described)
+
+
 def torch_dtype(name: str) -> Any:
     """`"bfloat16"`, `"bf16"`, `"float16"`, ... -> the torch dtype."""
     import torch

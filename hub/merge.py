@@ -18,11 +18,11 @@ def merge(adapter: str | os.PathLike, out: str | os.PathLike, model: str | os.Pa
         ValueError: it is no adapter of this model.
     """
     from peft import PeftModel
-    from transformers import AutoProcessor
 
-    from xemogpt.hub.compose import empty_folder
+    from xemogpt.hub.compose import empty_folder, own_processor
     from xemogpt.hub.model_card import write_model_card
     from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
+    from xemogpt.processing_xemogpt import XEmoGPTProcessor
 
     config, source = adapter_of(adapter, model)
     base = XEmoGPTForConditionalGeneration.from_pretrained(source)
@@ -37,7 +37,7 @@ def merge(adapter: str | os.PathLike, out: str | os.PathLike, model: str | os.Pa
     merged.config.untrained_parts = [part for part in merged.config.untrained_parts if part.split(".")[0] not in whole]
     folder = empty_folder(out)
     merged.save_pretrained(folder)
-    AutoProcessor.from_pretrained(source, trust_remote_code=True).save_pretrained(folder)
+    own_processor(XEmoGPTProcessor, source).save_pretrained(folder)
     write_model_card(merged, folder, "An adapter trained by this project's stage 3 was merged into it.")
     return folder
 

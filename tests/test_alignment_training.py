@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_cue_encoder import make_audio_encoder, make_video_encoder
+from tiny_cue_encoder import make_audio_encoder, make_text_tower, make_video_encoder
+from tiny_model import make_tiny_model
 from toy_clips import toy_corpus
 from transformers import AutoModel, TrainingArguments
 
 from xemogpt.train import stage1_vecb, stage2_aecb
 from xemogpt.train.alignment_data import read_pairs
+from xemogpt.train.alignment_start import load_encoder, plan_encoder
 from xemogpt.train.recipe import load_recipe
 
 STAGES: dict[str, Any] = {"video": stage1_vecb, "audio": stage2_aecb}
@@ -218,6 +220,8 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_clips(toys: Path, 
         ({"text_sources": ["captions"]}, "unknown text source 'captions'"),
         ({"data": [{"manifest": "m", "times": 2}]}, "an entry of a mixture is"),
         ({}, "24 pairs do not fill a batch of 32"),
+        ({"text_tower": "somewhere"}, "a cue encoder brings its own text tower: leave out text_tower$"),
+        ({"text_tower": "somewhere", "text_pooling": "mean"}, "leave out text_tower and text_pooling"),
         ({"mask": "noise"}, "mask must be one of token, zeros"),
         ({"temporal_weight": -1.0}, "must be 0 or more"),
         ({"mask_ratio": 1.5}, "mask_ratio must be above 0 and at most 1, not 1.5"),
@@ -259,6 +263,41 @@ def test_a_dry_run_decodes_and_counts_but_trains_nothing(
     assert "  video_bridge.position_embedding\n" in said
     assert "global batch 4, 36 steps" in said
     assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("media", ["video", "audio"])
+@pytest.mark.parametrize("kind", ["xemogpt", "encoder"])
+def test_what_is_planned_is_what_is_run_and_no_code_of_the_model(
+    kind: str, media: str, toys: Path, tmp_path: Path
+) -> None:
+    arguments, model = STAGES[media].Arguments(model=str(tmp_path / "model")), tmp_path / "model"
+    if kind == "encoder":
+        shutil.copytree(toys / media, model)
+    else:
+        make_tiny_model(model, num_frames=8, cue_embedding_size=12)
+        arguments.text_tower, arguments.text_pooling = str(make_text_tower(tmp_path / "text")), "mean"
+    for code in model.glob("*.py"):
+        code.write_text("raise AssertionError('it runs code that nobody has looked at')")
+    planned, (encoder, processor) = plan_encoder(arguments, media).config, load_encoder(arguments, media)
+    names = ["cue_embedding_size", "text_pooling"] + (["num_frames", "vision_feature"] if media == "video" else [])
+    assert {name: getattr(planned, name) for name in names} == {name: getattr(encoder.config, name) for name in names}
+    bridges = [
+        getattr(each, f"{media}_bridge_config").to_dict() | {"dtype": None} for each in (planned, encoder.config)
+    ]
+    assert bridges[0] == bridges[1]
+    if media == "video":
+        assert processor.num_frames == planned.num_frames
+
+
+def test_a_run_on_other_rows_is_not_resumed(toys: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.jsonl"
+    lines = (toys / "train" / "manifest.jsonl").read_text().replace('"video": "', f'"video": "{toys}/train/')
+    settings = {"data": [{"manifest": str(manifest)}]}
+    manifest.write_text(lines)
+    train(toys, "video", tmp_path / "out", settings, max_steps=1, save_strategy="steps", save_steps=1)
+    manifest.write_text("".join(lines.splitlines(keepends=True)[:-1]))
+    with pytest.raises(ValueError, match=r"another configuration \(rows '24 of hash \w+', now '23 of hash"):
+        train(toys, "video", tmp_path / "out", settings, max_steps=1, save_strategy="steps", save_steps=1)
 
 
 @pytest.mark.parametrize("name", ["stage1", "stage2"])

@@ -1,6 +1,7 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """The feature cache: what goes in comes out, a kill loses little, several builders agree, nothing foreign is read."""
 
+import errno
 import json
 import os
 import signal
@@ -128,6 +129,20 @@ def test_unreadable_files_are_listed_once_and_tried_again_when_they_change(tmp_p
     assert list(cache.rejected()) == [items[1].path]
     check(cache, [items[0], items[2]])
     Path(items[1].path or "").write_bytes(bytes([1]))
+    assert cache.rejected() == {}
+    build(cache, items, read, encode)
+    check(cache, items)
+
+
+def test_a_bad_moment_makes_no_reject(tmp_path: Path) -> None:
+    items = files(tmp_path / "clips", 3)
+    cache = FeatureCache(tmp_path / "cache", SETTINGS)
+
+    def failing(path: str) -> int:
+        raise OSError(errno.EMFILE, "Too many open files", path)
+
+    with pytest.raises(OSError, match="Too many open files"):
+        build(cache, items, failing, encode)
     assert cache.rejected() == {}
     build(cache, items, read, encode)
     check(cache, items)

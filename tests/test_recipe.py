@@ -78,6 +78,12 @@ def test_bad_recipes(tmp_path: Path, text: str, overrides: list[str], message: s
         load(tmp_path, text, *overrides)
 
 
+def test_several_gpus_need_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: 2))
+    with pytest.raises(ValueError, match="sees 2 GPUs.*accelerate launch --num_processes 2.*CUDA_VISIBLE_DEVICES=0"):
+        load(tmp_path, "output_dir: x\n")
+
+
 def test_missing_recipe(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load_recipe(tmp_path / "none.yaml", [], Arguments, TrainingArguments)

@@ -1,20 +1,29 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """Stage 3 on a small random model: what is asked, what is learned, and by which branch."""
 
+import contextlib
 import copy
 import json
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from tiny_corpus import TEXT, rows, write_manifest
 from tiny_model import make_tiny_model
+from transformers import AutoProcessor
 from trl import SFTConfig
 
 from xemogpt.data.sample import EmotionSample
-from xemogpt.train import stage3_sft
+from xemogpt.train import mixture, stage3_sft
 from xemogpt.train.collator import InstructionCollator
+from xemogpt.train.dry_run import _on_meta
 from xemogpt.train.instructions import held_media, instructions
 from xemogpt.train.mixture import epoch_rows, read_mixture
 from xemogpt.train.stage3_sft import Arguments
@@ -65,6 +74,20 @@ def test_attention_kernel_is_a_setting(place: Path) -> None:
 
 
 # What is asked
+
+
+def test_no_code_of_the_model_is_run(place: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(place / "model", tmp_path / "model"))
+    for code in folder.glob("*.py"):
+        code.write_text("raise AssertionError('it runs code that nobody has looked at')")
+    given = arguments(place)
+    given.model = str(folder)
+    processor = stage3_sft.load(given)[1]
+    usual = AutoProcessor.from_pretrained(place / "model", trust_remote_code=True)
+    assert processor.to_dict() == usual.to_dict()
+    assert processor.tokenizer.get_vocab() == usual.tokenizer.get_vocab()
+    assert processor.image_processor.size == 32
+    assert _on_meta(str(folder)).config.num_frames == 16
 
 
 def test_three_kinds_from_one_sample(questions: list[dict[str, Any]]) -> None:
@@ -400,6 +423,30 @@ def test_clips_of_no_use_are_listed_and_never_replaced(
     given.max_rejects = 0.1
     with pytest.raises(ValueError, match="29% is more than max_rejects 10% allows"):
         stage3_sft.main(given, config(tmp_path / "out", max_steps=1))
+
+
+def test_one_process_checks_for_all(place: Path, tmp_path: Path, loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four threads stand for four processes, of two machines; none of them comes to another's lock."""
+    given, released, state, found = arguments(place), threading.Event(), mixture._state, {}
+    monkeypatch.setattr(mixture, "_state", lambda *each: time.sleep(0.05) or state(*each))  # all at it at once
+
+    def process(index: int) -> None:
+        @contextlib.contextmanager
+        def first(local: bool = True, desc: str = "") -> Iterator[None]:
+            if index not in ((0, 2) if local else (0,)):
+                released.wait(60)
+            yield
+            released.set()
+
+        training = SimpleNamespace(
+            process_index=index, output_dir=tmp_path, seed=0, dataloader_num_workers=0, main_process_first=first
+        )
+        found[index] = stage3_sft.rows(read_mixture(given.data), given, training, loaded[1], "data").to_list()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(process, range(4)))  # raises what a thread has raised
+    assert found[0]
+    assert found == dict.fromkeys(range(4), found[0])
 
 
 @pytest.mark.parametrize(

@@ -196,8 +196,14 @@ def test_checkpoint_of_another_configuration_is_refused(
 ) -> None:
     out = place / "other"
     shutil.copytree(trained, out)
+    seal = out / "checkpoint-8" / SEAL
+    content = json.loads(seal.read_text())
+    content["configuration"]["rows"] = "1 of hash 0"
+    seal.write_text(json.dumps(content))
     assert main(["train", "stage3", "--config", str(recipe(place, out, lora_r=8, max_steps=10))]) == 2
-    assert "checkpoint-8 is of another configuration (max_steps 8, now 10, lora_r 4, now 8)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    told = "(max_steps 8, now 10, lora_r 4, now 8, rows '1 of hash 0', now '"
+    assert f"checkpoint-8 is of another configuration {told}" in said
 
 
 # Afterwards

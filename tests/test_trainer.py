@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from transformers import Trainer, TrainingArguments
 
-from xemogpt.train import dry_run
-from xemogpt.train.checkpoints import damage, last_whole_checkpoint
+from xemogpt.data.sample import EmotionSample
+from xemogpt.train import dry_run, mixture
+from xemogpt.train.checkpoints import damage, last_whole_checkpoint, rows_digest
 from xemogpt.train.mixture import EpochSampler
 from xemogpt.train.trainer import CheckedTrainer, NotFiniteError, planned_steps
 
@@ -133,6 +134,31 @@ def test_planned_steps_are_the_trainers(tmp_path: Path, settings: dict[str, Any]
     assert dry_run._steps(run.args, 23)[0].startswith(f"steps: {run.state.global_step}, of ")
 
 
+def test_a_clip_is_no_reject_for_good_by_a_bad_moment(tmp_path: Path) -> None:
+    clip = tmp_path / "x.mp4"
+    clip.write_text("a clip")
+    sample = EmotionSample.from_row({"id": "x", "video": str(clip)})
+
+    def failing(error: OSError) -> Any:
+        def read(sample: Any) -> Any:
+            raise error
+
+        return read
+
+    with pytest.raises(OSError, match="Input/output error"):
+        mixture.check_clips([sample], failing(OSError(errno.EIO, "Input/output error", str(clip))), tmp_path)
+    gone = mixture.check_clips([sample], failing(FileNotFoundError("no such file")), tmp_path)
+    assert gone == mixture.noted_clips([sample], tmp_path) == {"x": mixture.Checked(0, "no such file", [])}
+    back = mixture.check_clips([sample], lambda sample: (7, ["visual"]), tmp_path)
+    assert back == mixture.noted_clips([sample], tmp_path) == {"x": mixture.Checked(7, None, ["visual"])}
+
+
+def test_who_sees_no_notes_is_told_so(tmp_path: Path) -> None:
+    sample = EmotionSample.from_row({"id": "x", "video": "x.mp4"})
+    with pytest.raises(ValueError, match=r"says nothing of x.* set output_dir to a folder that all processes share"):
+        mixture.noted_clips([sample], tmp_path / "elsewhere")
+
+
 def test_order_follows_from_seed_and_epoch() -> None:
     def order(seed: int, epoch: int, lengths: list[int] | None = None) -> list[int]:
         sampler = EpochSampler(100, seed, lengths, batch=4)
@@ -224,6 +250,14 @@ def test_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
     (tmp_path / "checkpoint-4/complete.json").unlink()
     with pytest.raises(ValueError, match="is no checkpoint of this program"):
         trainer(tmp_path, max_steps=4).train(str(tmp_path / "checkpoint-4"))
+
+
+def test_rows_tell_their_order_and_words() -> None:
+    rows = [("a", "He frowns."), ("b", "她微笑。")]
+    told = [rows_digest(each) for each in (rows, rows[::-1], rows[:1], [rows[0], ("b", "She smiles.")])]
+    assert told[0] == rows_digest(iter(rows))
+    assert len(set(told)) == 4
+    assert told[2].startswith("1 of hash ")
 
 
 def test_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:

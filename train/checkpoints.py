@@ -1,10 +1,12 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """Checkpoints that can be trusted: a list of files, written last, tells a whole one from a torn one."""
 
+import hashlib
 import json
 import logging
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,12 @@ def refuse_other_configuration(checkpoint: str | os.PathLike, configuration: dic
         raise ValueError(
             f"{checkpoint} is of another configuration ({told}): set it back, or name another output_dir to start anew"
         )
+
+
+def rows_digest(rows: Iterable[tuple[str, str]]) -> str:
+    """What a configuration says of the data: how many rows, and a hash of their ids and texts in order."""
+    listed = list(rows)
+    return f"{len(listed)} of hash {hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:16]}"
 
 
 def damage(checkpoint: str | os.PathLike) -> str | None:

@@ -59,11 +59,10 @@ def report(arguments: Any, training: Any, mixtures: list[Mixture]) -> str:
 
 
 def _on_meta(folder: str) -> Any:
-    from transformers import AutoConfig
-
+    from xemogpt.configuration_xemogpt import XEmoGPTConfig
     from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
 
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
+    config = XEmoGPTConfig.from_pretrained(folder)
     with torch.device("meta"):
         return XEmoGPTForConditionalGeneration(config)
 

@@ -200,8 +200,12 @@ def build(
     """Encodes what is not in the cache yet: of `world_size` processes, this is number `rank` and does its share.
 
     Args:
-        read: decodes a file (in one of `workers` processes, where there are any).
+        read: decodes a file (in one of `workers` processes, where there are any); a ValueError, or a file that is not
+            there, makes a reject.
         encode: what `read` gave of several files, or several texts -> the features of each, (length, width) each.
+
+    Raises:
+        OSError: a file could not be read, which need not be the fault of the file; the same call again goes on.
     """
     known = cache.rejected()
     todo = [
@@ -255,7 +259,7 @@ class _Reader(Dataset):
             with open(item.path, "rb") as file:
                 key = hashlib.file_digest(file, "sha256").hexdigest()
             return key, item, self.read(item.path), None
-        except (OSError, ValueError) as error:
+        except (FileNotFoundError, ValueError) as error:
             return "", item, None, one_line(error)
 
 

@@ -118,14 +118,20 @@ def check_clips(
     """Reads every clip once, before training. Those that cannot be read are listed in `rejects.jsonl` in `output_dir`.
 
     What was read is noted in `checked.jsonl` there: a second run looks only at samples that are new or have changed.
+    One process alone may call it; others ask `noted_clips` afterwards.
 
     Args:
-        read: reads a sample as training will, and gives its length and media; a ValueError or OSError is the reason.
+        read: reads a sample as training will, and gives its length and media; a ValueError is the reason, and so is
+            a file that is not there, for which the next run looks again.
         settings: whatever else the outcome depends on.
         workers: threads; decoding leaves Python's lock.
+
+    Raises:
+        OSError: a file could not be read, which need not be the fault of the file.
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    gone = set()
     with JsonLines(folder / "checked.jsonl", "state", first="id") as notes:
         known = {row["id"]: row for row in notes.rows if row.keys() >= set(Checked._fields)}
         every = [(each, _state(each, settings)) for each in samples]
@@ -135,15 +141,17 @@ def check_clips(
             try:
                 length, media = read(sample)
                 return Checked(length, None, media)
-            except (ValueError, OSError) as error:
+            except (ValueError, FileNotFoundError) as error:
+                if isinstance(error, FileNotFoundError):
+                    gone.add(sample.id)
                 return Checked(0, one_line(error), [])
 
         with ThreadPoolExecutor(max(1, workers), thread_name_prefix="check") as pool:
             found = pool.map(check, [each for each, _ in todo])
             bar = tqdm(zip(todo, found, strict=True), total=len(todo), unit="clip", desc="check", disable=None)
             for (sample, state), checked in bar:
-                row = {"id": sample.id, "state": state, **checked._asdict()}
-                notes.append(row)
+                row = {"id": sample.id, "state": None if sample.id in gone else state, **checked._asdict()}
+                notes.append(row, sync=False)  # what a power cut takes is read again
                 known[sample.id] = row
     results = {each.id: Checked(*(known[each.id][name] for name in Checked._fields)) for each, _ in every}
     refused = {id: checked.reason for id, checked in sorted(results.items()) if checked.reason is not None}
@@ -152,6 +160,24 @@ def check_clips(
         with JsonLines(rejects, "reason", first="id") as file:
             file.rewrite([{"id": id, "reason": reason} for id, reason in refused.items()])
     return results
+
+
+def noted_clips(samples: Iterable[EmotionSample], output_dir: str | os.PathLike) -> dict[str, Checked]:
+    """What `check_clips` has just noted of the samples in another process; no lock is taken and no clip looked at.
+
+    Raises:
+        ValueError: there is no note of a sample.
+    """
+    path = Path(output_dir, "checked.jsonl")
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    known = {row["id"]: Checked(*map(row.get, Checked._fields)) for row in map(json.loads, lines)}
+    ids = [each.id for each in samples]
+    if missing := [id for id in ids if id not in known]:
+        raise ValueError(
+            f"{path}: says nothing of {missing[0]}, which the main process has checked: set output_dir to a folder "
+            "that all processes share"
+        )
+    return {id: known[id] for id in ids}
 
 
 def _state(sample: EmotionSample, settings: Any) -> list[Any]:

@@ -26,10 +26,10 @@ from torch import nn
 
 from xemogpt.data.jsonl import JsonLines
 from xemogpt.data.media import decode_media
-from xemogpt.train.checkpoints import last_whole_checkpoint
+from xemogpt.train.checkpoints import last_whole_checkpoint, rows_digest
 from xemogpt.train.collator import InstructionCollator
 from xemogpt.train.instructions import ALONE, GATES, Instruction, count_kinds, held_media, instructions
-from xemogpt.train.mixture import Checked, Mixture, check_clips, epoch_rows, read_mixture
+from xemogpt.train.mixture import Checked, Mixture, check_clips, epoch_rows, noted_clips, read_mixture
 from xemogpt.train.projector_start import share_projectors, start_projectors
 
 logger = logging.getLogger(__name__)
@@ -146,17 +146,16 @@ def _check(arguments: Arguments, training: Any) -> None:
 
 def load(arguments: Arguments) -> tuple[Any, Any, list[str]]:
     """The model, with the bridges of stages 1 and 2 put in, its processor, and the cue heads that came with them."""
-    from transformers import AutoProcessor
-
-    from xemogpt.hub.compose import torch_dtype
+    from xemogpt.hub.compose import own_processor, torch_dtype
     from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
+    from xemogpt.processing_xemogpt import XEmoGPTProcessor
 
     source = model_folder(arguments.model)
     dtype = torch_dtype(arguments.model_dtype)
     model = XEmoGPTForConditionalGeneration.from_pretrained(
         source, dtype=dtype, attn_implementation=arguments.attn_implementation
     )
-    processor = AutoProcessor.from_pretrained(source, trust_remote_code=True)
+    processor = own_processor(XEmoGPTProcessor, source)
     heads = []
     for part in WHOLE_PARTS:  # they are trained in float32, and what was learnt in it is not rounded here
         getattr(model.model, part).float()
@@ -328,11 +327,13 @@ def rows(mixture: Mixture, arguments: Arguments, training: Any, collator: Instru
     checked: dict[str, Checked] = {}
     if arguments.check:
         folder = Path(training.output_dir, f"check-{name}")
-        workers = max(2, training.dataloader_num_workers)
-        with training.main_process_first(desc="check clips"):
-            checked = check_clips(
-                mixture.samples, read, folder, [arguments.kinds, arguments.languages, arguments.blind], workers
-            )
+        settings = [arguments.kinds, arguments.languages, arguments.blind]
+        with training.main_process_first(local=False, desc="check clips"):
+            if training.process_index == 0:
+                workers = max(2, training.dataloader_num_workers)
+                checked = check_clips(mixture.samples, read, folder, settings, workers)
+            else:
+                checked = noted_clips(mixture.samples, folder)
         _report(checked, name, folder / "rejects.jsonl", arguments.max_rejects)
         found = {
             each.id: [] if checked[each.id].reason else questions(each, arguments, checked[each.id].media)
@@ -430,7 +431,7 @@ def _trainer(
         data_collator=collator,
         processing_class=processor,
         declared=declared(model),
-        settings=dataclasses.asdict(arguments),
+        settings=dataclasses.asdict(arguments) | {"rows": rows_digest(zip(train["id"], train["answer"], strict=True))},
     )
     resume = training.resume_from_checkpoint or last_whole_checkpoint(training.output_dir)
     trainer.train(resume_from_checkpoint=resume)
