@@ -18,7 +18,7 @@ from tqdm import tqdm
 from xemogpt.data.jsonl import JsonLines
 from xemogpt.inference.clips import Clip, gather_clips
 from xemogpt.inference.explain import load_explainer
-from xemogpt.inference.explainer import dtype_name, model_name
+from xemogpt.inference.explainer import base_of, dtype_name, model_name
 from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejection
 
 
@@ -77,6 +77,7 @@ def explain_files(
     rejects_file = out.with_name("rejects.jsonl")
     if out == rejects_file:
         raise ValueError(f"{out}: is where unreadable clips are listed; give the results another name")
+    model = base_of(model, adapter)
     asked = {"task": question.task, "language": question.language}
     settings = {
         "model": model_name(model),
