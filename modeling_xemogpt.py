@@ -624,7 +624,8 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
         sources = {"vision_tower": vision, "audio_tower": audio, "language_model": text}
         untrained = list(config_kwargs.pop("untrained_parts", ()))  # a loaded part that its maker knows to be random
         untrained += [name for name, source in sources.items() if isinstance(source, PreTrainedConfig)]
-        vision, audio, text = load_vision(vision, dtype), load_audio(audio, dtype), load_text(text, dtype)
+        vision = load_vision(vision, dtype, config_kwargs.get("vision_feature"))
+        audio, text = load_audio(audio, dtype), load_text(text, dtype)
         if dtype is not None:  # parts that came loaded
             vision, audio, text = vision.to(dtype), audio.to(dtype), text.to(dtype)
         vocab_size = text.config.vocab_size
