@@ -238,8 +238,9 @@ class XEmoGPTCueEncoder(XEmoGPTPreTrainedModel):
             config_kwargs: further fields of the configuration.
         """
         kind = cls.config_class.tower
-        loaded = (load_vision if kind == "vision" else load_audio)(tower, dtype)
-        text_tower = load_sentence_encoder(text, dtype)
+        feature = config_kwargs.get("vision_feature")
+        loaded = load_vision(tower, dtype, feature) if kind == "vision" else load_audio(tower, dtype)
+        text_tower = load_sentence_encoder(text, dtype, config_kwargs.get("text_pooling"))
         config = cls.config_class(**{f"{kind}_config": loaded.config}, text_config=text_tower.config, **config_kwargs)
         with torch.device("meta"):  # the towers are put in below
             encoder = cls(config)

@@ -12,11 +12,15 @@ from transformers.models.clip.modeling_clip import CLIPTextModelWithProjection, 
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import logging
 
+from .configuration_xemogpt import CLASS_TOKEN_ENCODERS
 
-def load_vision(source: Any, dtype: torch.dtype | None) -> PreTrainedModel:
+
+def load_vision(source: Any, dtype: torch.dtype | None, feature: str | None = None) -> PreTrainedModel:
+    """An image tower, to be read as `vision_feature` says."""
     if isinstance(source, (str, os.PathLike)):
         kind = AutoConfig.from_pretrained(source).model_type
-        source = _load(CLIPVisionModel if kind in ("clip", "clip_vision_model") else AutoModel, source, dtype)
+        pooled = feature == "pooled" or (feature is None and kind not in CLASS_TOKEN_ENCODERS)
+        source = _load(CLIPVisionModel if kind in ("clip", "clip_vision_model") else AutoModel, source, dtype, pooled)
     elif isinstance(source, PreTrainedConfig):
         source = AutoModel.from_config(getattr(source, "vision_config", source), dtype=dtype)
     return source.vision_model if hasattr(source.config, "vision_config") else source  # of a composite: its image half
@@ -44,11 +48,12 @@ def load_text(source: Any, dtype: torch.dtype | None) -> PreTrainedModel:
     return source
 
 
-def load_sentence_encoder(source: Any, dtype: torch.dtype | None) -> PreTrainedModel:
-    """A frozen text tower: CLIP's with its projection, or an encoder such as LaBSE."""
+def load_sentence_encoder(source: Any, dtype: torch.dtype | None, pooling: str | None = None) -> PreTrainedModel:
+    """A frozen text tower, to be read as `text_pooling` says: CLIP's with its projection, or one such as LaBSE."""
     if isinstance(source, (str, os.PathLike)):
         kind = AutoConfig.from_pretrained(source).model_type
-        return _load(CLIPTextModelWithProjection if kind in ("clip", "clip_text_model") else AutoModel, source, dtype)
+        loader = CLIPTextModelWithProjection if kind in ("clip", "clip_text_model") else AutoModel
+        return _load(loader, source, dtype, pooled=pooling in (None, "pooled"))
     if isinstance(source, PreTrainedConfig):
         return build_sentence_encoder(source)
     return source
@@ -59,8 +64,13 @@ def build_sentence_encoder(config: PreTrainedConfig) -> PreTrainedModel:
     return CLIPTextModelWithProjection(config) if clip else AutoModel.from_config(config)
 
 
-def _load(loader: Any, source: "str | os.PathLike", dtype: torch.dtype | None) -> PreTrainedModel:
-    """Loads a backbone; unused parts of its checkpoint (CLIP's text tower) are fine, missing weights are not."""
+def _load(
+    loader: Any, source: "str | os.PathLike", dtype: torch.dtype | None, pooled: bool = False
+) -> PreTrainedModel:
+    """Loads a backbone; unused parts of its checkpoint (CLIP's text tower) are fine, missing weights are not.
+
+    `pooled`: its pooler will be read.
+    """
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
@@ -68,9 +78,13 @@ def _load(loader: Any, source: "str | os.PathLike", dtype: torch.dtype | None) -
     finally:
         logging.set_verbosity(verbosity)
     # A pooler nothing reads, and the mask vector of a pre-training that is over, are no loss.
-    names = sorted(key for key in info["missing_keys"] if not key.startswith("pooler.") and key != "masked_spec_embed")
+    unread = ("masked_spec_embed",) if pooled else ("masked_spec_embed", "pooler.")
+    names = sorted(key for key in info["missing_keys"] if not key.startswith(unread))
     if names:
-        raise ValueError(f"{source} lacks {len(names)} weights of a {type(model).__name__}: {', '.join(names[:5])}")
+        hint = "; read it another way than 'pooled'" if all(name.startswith("pooler.") for name in names) else ""
+        raise ValueError(
+            f"{source} lacks {len(names)} weights of a {type(model).__name__}: {', '.join(names[:5])}{hint}"
+        )
     return model
 
 

@@ -362,9 +362,10 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
             for medium in (medium for medium, missing in absent.items() if missing):
                 assert inputs_embeds is not None
                 inputs_embeds = inputs_embeds + self._idle(medium).to(inputs_embeds)
-        if position_ids is None and attention_mask is not None and attention_mask.shape == inputs_embeds.shape[:2]:
-            # Nothing is cached then. As generation has them: learnt positions would else count the padding, too.
+        if position_ids is None and attention_mask is not None and len(attention_mask.shape) == 2:
+            # As generation has them, cached tokens or not: the LLM alone would count the padding, too.
             position_ids = (attention_mask.long().cumsum(-1) - 1).masked_fill(attention_mask == 0, 0)
+            position_ids = position_ids[:, -inputs_embeds.shape[1] :]
 
         outputs = self.language_model(
             attention_mask=attention_mask,
@@ -615,7 +616,8 @@ class XEmoGPTForConditionalGeneration(XEmoGPTPreTrainedModel, GenerationMixin):
         sources = {"vision_tower": vision, "audio_tower": audio, "language_model": text}
         untrained = list(config_kwargs.pop("untrained_parts", ()))  # a loaded part that its maker knows to be random
         untrained += [name for name, source in sources.items() if isinstance(source, PreTrainedConfig)]
-        vision, audio, text = load_vision(vision, dtype), load_audio(audio, dtype), load_text(text, dtype)
+        vision = load_vision(vision, dtype, config_kwargs.get("vision_feature"))
+        audio, text = load_audio(audio, dtype), load_text(text, dtype)
         if dtype is not None:  # parts that came loaded
             vision, audio, text = vision.to(dtype), audio.to(dtype), text.to(dtype)
         vocab_size = text.config.vocab_size

@@ -63,16 +63,25 @@ class XEmoGPTVideoProcessor(ImageProcessingMixin):
 
     @classmethod
     def like(cls, image_processor: Any, backend: str = "torch") -> "XEmoGPTVideoProcessor":
-        """The same pixels as a transformers image processor (CLIP, SigLIP, DINOv2, ... : resize, crop, normalise)."""
+        """The same pixels as a transformers image processor (CLIP, SigLIP, DINOv2, ConvNeXt, ...: resize, crop,
+        normalise).
+
+        Raises:
+            ValueError: it does something to the pixels that this class does not.
+        """
+        _refuse_foreign_steps(image_processor)
         size, crop = dict(image_processor.size), getattr(image_processor, "crop_size", None)
         edge = int(size["shortest_edge"] if "shortest_edge" in size else size["height"])
         crop = dict(crop) if crop and getattr(image_processor, "do_center_crop", False) else {}
         normalize = getattr(image_processor, "do_normalize", True)
         if "shortest_edge" not in size and size.get("height") != size.get("width"):
             raise ValueError(f"only square image sizes are supported, not {size}")
+        cropped = crop.get("height", edge if "shortest_edge" in size else None)
+        if getattr(image_processor, "crop_pct", None):  # ConvNeXt's: large images are squeezed, none is cropped
+            edge, cropped = (edge, None) if edge >= 384 else (int(edge / image_processor.crop_pct), edge)
         return cls(
             size=edge,
-            crop_size=crop.get("height", edge if "shortest_edge" in size else None),
+            crop_size=cropped,
             resample=int(image_processor.resample or 3),
             image_mean=image_processor.image_mean if normalize else (0.0, 0.0, 0.0),
             image_std=image_processor.image_std if normalize else (1.0, 1.0, 1.0),
@@ -106,6 +115,26 @@ class XEmoGPTVideoProcessor(ImageProcessingMixin):
         if self.crop_size is None:
             return pixels
         return resize_frames(pixels.permute(0, 2, 3, 1).contiguous(), min(target), self.crop_size)
+
+
+def _refuse_foreign_steps(image_processor: Any) -> None:
+    """Raises ValueError where an image processor changes pixels in a way that `XEmoGPTVideoProcessor` does not."""
+    kind = type(image_processor).__name__
+    if kind.startswith(("Levit", "PoolFormer")):  # these resize by a rule of their own
+        raise ValueError(f"the frames of a {kind} cannot be made here: its resize is not supported")
+    usual = {
+        "do_resize": True,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "rescale_offset": False,
+        "include_top": False,  # EfficientNet's: normalises twice
+        "do_flip_channel_order": False,
+        "do_pad": False,
+    }
+    for name, value in usual.items():
+        found = getattr(image_processor, name, None)
+        if found is not None and abs(found - value) > 1e-9:
+            raise ValueError(f"the frames of a {kind} cannot be made here: its {name} is {found}, not {value}")
 
 
 __all__ = ["XEmoGPTVideoProcessor"]

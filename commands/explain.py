@@ -61,7 +61,11 @@ def register(command: Command) -> None:
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say which model, and where it runs."""
     add = parser.add_argument_group("model").add_argument
-    add("--model", metavar="ID|DIR", help="folder or Hub id (default: the embedded small model)")
+    add(
+        "--model",
+        metavar="ID|DIR",
+        help="folder or Hub id (default: that of the adapter, or the embedded small model)",
+    )
     add("--revision", metavar="NAME", help="of a Hub id: a branch, tag or commit (default: main)")
     add("--adapter", metavar="DIR", help="a PEFT adapter on top of it")
     add("--device", help="cuda, cpu, mps, ... (default: cuda if there is one, else cpu)")

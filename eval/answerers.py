@@ -125,9 +125,8 @@ class XEmoGPT:
         from xemogpt.inference.explainer import Explainer
 
         self.name, self.modalities = shown_name(model), frozenset(modalities)
-        given = None if model == "xemogpt-tiny" else model
         more: dict[str, Any] = {"adapter": adapter, "device": device, "dtype": dtype, "revision": revision}
-        self.explainer = Explainer(given, trust_remote_code=trust, **more)
+        self.explainer = Explainer(model, trust_remote_code=trust, **more)
 
     def settings(self) -> dict[str, Any]:
         adapter, names = self.explainer.adapter, ("dtype", "untrained_parts")

@@ -1,7 +1,9 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """Merges an adapter of stage 3 into the model it was trained on: W + (alpha / r) B A, bridges and projectors whole."""
 
+import filecmp
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ def merge(adapter: str | os.PathLike, out: str | os.PathLike, model: str | os.Pa
 
     Raises:
         FileNotFoundError: no adapter there, or its model is gone.
-        ValueError: it is no adapter of this model.
+        ValueError: it is no adapter of this model (see `adapter_of`).
     """
     from peft import PeftModel
 
@@ -45,15 +47,50 @@ def merge(adapter: str | os.PathLike, out: str | os.PathLike, model: str | os.Pa
 def adapter_of(adapter: str | os.PathLike, model: str | os.PathLike | None = None) -> tuple[Any, str]:
     """The `PeftConfig` of an adapter, and the folder or Hub id of its model: `model`, or the one that it names.
 
+    On other weights of the same shapes an adapter would talk plausible nonsense. Where those of `model` cannot be
+    compared with the ones that it names, as these are gone or on the Hub, there is a warning.
+
     Raises:
         FileNotFoundError: no adapter there, or its model is gone.
+        ValueError: `model` has other weights than the model that the adapter names, or it names none.
     """
     from peft import PeftConfig
 
-    if not (Path(adapter) / "adapter_config.json").is_file():
-        raise FileNotFoundError(f"{adapter}: holds no adapter_config.json; give the output folder of stage 3")
-    config = PeftConfig.from_pretrained(adapter)
-    source = os.fspath(model) if model is not None else config.base_model_name_or_path
-    if model is None and os.path.isabs(source or "") and not os.path.isdir(source):
-        raise FileNotFoundError(f"{adapter}: was trained on {source}, which is gone; name the model with --model")
+    try:
+        config = PeftConfig.from_pretrained(adapter)
+    except ValueError as error:  # so PEFT says that it found none, here or on the Hub
+        raise FileNotFoundError(
+            f"{adapter}: holds no adapter_config.json; give the output folder of stage 3"
+        ) from error
+    named = config.base_model_name_or_path
+    if model is None:
+        if not named:
+            raise ValueError(f"{adapter}: does not say which model it was trained on; name it with --model")
+        if os.path.isabs(named) and not os.path.isdir(named):
+            raise FileNotFoundError(f"{adapter}: was trained on {named}, which is gone; name the model with --model")
+        return config, named
+    source = os.fspath(model)
+    same = _same_weights(named or "", source)
+    if same is None:
+        warnings.warn(
+            f"{adapter}: was trained on {named or 'a model that it does not name'}, which cannot be compared with "
+            f"{source}; on other weights its answers mean nothing",
+            stacklevel=2,
+        )
+    elif not same:
+        raise ValueError(f"{adapter}: belongs to {named}, not to {source}, whose weights are others")
     return config, source
+
+
+def _same_weights(one: str, other: str) -> bool | None:
+    """Whether two models are the same; None where they have different names and not both are folders with weights."""
+    if one == other:
+        return True
+    folders = [Path(name).expanduser().resolve() for name in (one, other)]
+    files = [sorted(folder.glob("*.safetensors")) for folder in folders]
+    if not all(files) or not one:
+        return None
+    if folders[0] == folders[1]:
+        return True
+    names = [[path.name for path in each] for each in files]
+    return names[0] == names[1] and all(filecmp.cmp(*pair, shallow=False) for pair in zip(*files, strict=True))

@@ -8,7 +8,6 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,10 @@ from tqdm import tqdm
 from xemogpt.data.jsonl import JsonLines
 from xemogpt.inference.clips import Clip, gather_clips
 from xemogpt.inference.explain import load_explainer
-from xemogpt.inference.explainer import dtype_name, model_name
-from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejection
+from xemogpt.inference.explainer import base_of, dtype_name, model_name
+from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejection, shown
+
+MEDIA = ("video", "audio", "subtitle")
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def explain_files(
 
     Raises:
         ValueError: a bad manifest; or `out` is no results file, is being written by another run, or holds answers
-            that another model, prompt or search gave to the same task.
+            that another model, dtype, prompt or search, or other media of a clip of that name, gave to the same task.
         OSError: no place to write, or the model cannot be read.
     """
     question, decoding, out = question or Question(), decoding or Decoding(), Path(out)
@@ -77,6 +78,7 @@ def explain_files(
     rejects_file = out.with_name("rejects.jsonl")
     if out == rejects_file:
         raise ValueError(f"{out}: is where unreadable clips are listed; give the results another name")
+    model = base_of(model, adapter)
     asked = {"task": question.task, "language": question.language}
     settings = {
         "model": model_name(model),
@@ -89,10 +91,9 @@ def explain_files(
     }
     with JsonLines(out, "text") as results, JsonLines(rejects_file, "reason") as rejects:
         answered = [row for row in results.rows if asked.items() <= row.items()]
-        for row, key in product(answered, settings):
-            if row.get(key) != settings[key]:
-                found = f"{key} {row.get(key)!r}, not {settings[key]!r}"
-                raise ValueError(f"{out}: holds answers obtained with {found}; name another file")
+        given = {clip.name: {name: shown(getattr(clip, name)) for name in MEDIA} for clip in todo}
+        for row in answered:
+            _refuse_other(row, settings | given.get(_name(row), {}), out)
         done = {_name(row) for row in answered}
         asked["out"] = out.name  # several results files may share one list of rejects
         sizes = {_name(row): row.get("bytes") for row in rejects.rows if asked.items() <= row.items()}
@@ -109,6 +110,8 @@ def explain_files(
         counts, note = Counter[type](), None
         if left:
             explainer = load_explainer(model, adapter, device, dtype, trust_remote_code, revision)
+            for row in answered:  # the dtype that was not asked for depends on the device
+                _refuse_other(row, {"dtype": explainer.dtype}, out)
             bar = tqdm(total=len(todo), initial=len(todo) - len(left), unit="clip", disable=None if progress else True)
             with bar:
                 for outcome in explainer.explain_each(left, question, decoding, batch_size):
@@ -128,6 +131,13 @@ def file_sizes(clip: Clip) -> list[int | None]:
     here = clip.located()
     files = (each for each in (here.video, here.audio, here.subtitle) if isinstance(each, (str, os.PathLike)))
     return [os.path.getsize(path) if os.path.isfile(path) else None for path in files]
+
+
+def _refuse_other(row: dict[str, Any], settings: dict[str, Any], out: Path) -> None:
+    for key, value in settings.items():
+        if row.get(key) != value:
+            found = f"{key} {row.get(key)!r}, not {value!r}"
+            raise ValueError(f"{out}: holds answers obtained with {found}; name another file")
 
 
 def _name(row: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from xemogpt.data.cues import split_cues
 from xemogpt.data.jsonl import one_line
 from xemogpt.data.media import decode_media
 from xemogpt.hub.compose import torch_dtype
+from xemogpt.hub.merge import adapter_of
 from xemogpt.inference.clips import Clip
 from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejection, shown
 from xemogpt.media_xemogpt import probe
@@ -46,8 +47,8 @@ class Explainer:
     """A loaded model with its processor.
 
     Args:
-        model: a folder, a Hub id, a loaded (model, processor) pair (put in eval mode), or None for the small embedded
-            one.
+        model: a folder, a Hub id, a loaded (model, processor) pair (put in eval mode), or None for the one that
+            `adapter` was trained on, without one for the small embedded one.
         adapter: a folder or Hub id with a PEFT adapter.
         device: e.g. "cuda", "cpu", "mps"; default: cuda where there is one, else cpu.
         dtype: e.g. "bfloat16"; default: bfloat16 on cuda, elsewhere what the checkpoint holds. "int8" holds the LLM's
@@ -59,8 +60,8 @@ class Explainer:
 
     Raises:
         FileNotFoundError: no such model folder.
-        ValueError: a Hub id without `trust_remote_code`, an unknown device or dtype, not an XEmoGPT model, or
-            arguments that contradict each other.
+        ValueError: a Hub id without `trust_remote_code`, an unknown device or dtype, not an XEmoGPT model, an adapter
+            of another model, or arguments that contradict each other.
         OSError: the model cannot be fetched or read.
     """
 
@@ -75,6 +76,7 @@ class Explainer:
         revision: str | None = None,
         model_kwargs: dict[str, Any] | None = None,
     ):
+        model = base_of(model, adapter)
         self.name, self.revision = model_name(model), revision
         self.adapter = None if adapter is None else os.fspath(adapter)
         device, int8 = _device(device), dtype == "int8"
@@ -122,7 +124,7 @@ class Explainer:
         self.untrained_parts = list(self.model.config.untrained_parts)
         self.caution: str | None = getattr(self.model.config, "caution", None)  # older code does not know it
         if self.adapter is not None:
-            self._load_adapter(self.adapter)
+            self._load_adapter(self.adapter, self.name if isinstance(model, tuple) else source)
         elif not isinstance(model, tuple) and (Path(source) / "adapter" / "adapter_config.json").is_file():
             warnings.warn(
                 f"{self.name}: the adapter in it is not used; add --adapter {self.name}/adapter", stacklevel=2
@@ -135,8 +137,9 @@ class Explainer:
             to_int8(self.model)
         self._tokenizer_lock = threading.Lock()  # fast tokenizers refuse to be used by two threads at once
 
-    def _load_adapter(self, adapter: str) -> None:
+    def _load_adapter(self, adapter: str, source: str) -> None:
         _is_folder(adapter, "adapter")
+        adapter_of(adapter, source)
         try:
             loaded = self.model.load_adapter(adapter)
         except RuntimeError as error:
@@ -298,6 +301,20 @@ class Explainer:
             sound_seconds=sound,
             heard_seconds=None if sound is None else min(sound, self.processor.max_audio_seconds),
         )
+
+
+def base_of(
+    model: str | os.PathLike | tuple[Any, Any] | None, adapter: str | os.PathLike | None
+) -> str | os.PathLike | tuple[Any, Any] | None:
+    """The model as given, or where none is, the one that the adapter names.
+
+    Raises:
+        FileNotFoundError: no such adapter, or its model is gone. ValueError: it names none.
+    """
+    if model is not None or adapter is None:
+        return model
+    _is_folder(os.fspath(adapter), "adapter")
+    return adapter_of(adapter)[1]
 
 
 def model_name(model: str | os.PathLike | tuple[Any, Any] | None) -> str:

@@ -176,3 +176,8 @@ def test_learnt_positions_do_not_count_the_padding(tmp_path: Path) -> None:
         for row, conversation in zip(together, conversations, strict=True):
             alone = model(**tensors(processor, [conversation], answer=True)).logits[0]
             torch.testing.assert_close(row[-len(alone) :], alone, atol=1e-4, rtol=1e-4)
+        ids = batch["input_ids"]
+        before = {name: value[:, :-1] if value.shape == ids.shape else value for name, value in batch.items()}
+        cache = model(**before, use_cache=True).past_key_values
+        last = model(ids[:, -1:], attention_mask=batch["attention_mask"], past_key_values=cache).logits
+    torch.testing.assert_close(last[:, -1], together[:, -1], atol=1e-4, rtol=1e-4)

@@ -12,10 +12,12 @@ from test_remote_code import alone
 from tiny_cue_encoder import bert_config, clip_text_config, make_audio_encoder, make_video_encoder
 from tiny_inputs import frames, voice
 from tiny_model import audio_config, make_tiny_model, vision_config
-from transformers import AutoProcessor
+from transformers import AutoProcessor, BertModel, ViTConfig, ViTModel
 
 from xemogpt.alignment_xemogpt import XEmoGPTAudioCueEncoder, XEmoGPTVideoCueEncoder
+from xemogpt.backbones_xemogpt import load_vision
 from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
+from xemogpt.train import alignment_start
 from xemogpt.train.alignment_handover import TOWERS, extract, install
 from xemogpt.train.alignment_model import VideoAlignment, shuffle
 from xemogpt.train.losses import draw_masks, draw_orders
@@ -119,6 +121,37 @@ def test_towers_are_frozen_in_eval_and_stay_so(audio_folder: Path) -> None:
     assert not encoder.text_tower.training
     trainable = {name.split(".")[0] for name, each in encoder.named_parameters() if each.requires_grad}
     assert trainable == {"audio_bridge", "audio_cue_head"}
+
+
+def test_a_pooler_that_is_read_must_be_there(tmp_path: Path) -> None:
+    BertModel(bert_config(), add_pooling_layer=False).save_pretrained(tmp_path / "bert")
+    with pytest.raises(ValueError, match=r"bert lacks 2 weights of a BertModel: pooler.*another way than 'pooled'"):
+        XEmoGPTAudioCueEncoder.from_towers(audio_config(), tmp_path / "bert")
+    encoder = XEmoGPTAudioCueEncoder.from_towers(audio_config(), tmp_path / "bert", text_pooling="mean")
+    assert encoder.config.text_pooling == "mean"
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4}
+    vit = ViTModel(ViTConfig(**shape, image_size=32, patch_size=8), add_pooling_layer=False)
+    vit.save_pretrained(tmp_path / "vit")
+    assert load_vision(tmp_path / "vit", None).config.model_type == "vit"
+    with pytest.raises(ValueError, match="vit lacks 2 weights of a ViTModel: pooler"):
+        load_vision(tmp_path / "vit", None, "pooled")
+
+
+def test_pooling_of_a_sentence_encoder_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "described.json").write_text('{"pooling_mode_mean_tokens": true}')
+    monkeypatch.setattr(alignment_start, "cached_file", lambda *names: str(tmp_path / "described.json"))
+    assert alignment_start.pooling_of("someone/sentences") == "mean"
+    assert alignment_start.pooling_of("sentence-transformers/LaBSE") is None
+
+    def unreachable(*names: str) -> str:
+        raise OSError("no connection") from ConnectionError()
+
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    monkeypatch.setattr(alignment_start, "cached_file", unreachable)
+    with pytest.raises(OSError, match=r"how it pools cannot be read \(.*no connection\); set text_pooling"):
+        alignment_start.pooling_of(str(tmp_path))
+    monkeypatch.undo()
+    assert alignment_start.pooling_of(str(tmp_path)) is None
 
 
 def test_a_pooling_that_cannot_be_is_refused() -> None:

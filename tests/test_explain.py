@@ -4,6 +4,7 @@
 import dataclasses
 import json
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -230,10 +231,35 @@ def test_adapter_changes_the_answer_and_trains_its_parts(hubert: Path, adapter: 
     assert set(plain.untrained_parts) - set(adapted.untrained_parts) == {"video_bridge"}
 
 
+def test_adapter_goes_onto_the_model_that_it_names(hubert: Path, adapter: Path, tmp_path: Path) -> None:
+    assert Explainer(adapter=adapter).name == str(hubert)
+    copy = Path(shutil.copytree(hubert, tmp_path / "copy"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Explainer(copy, adapter=adapter).name == str(copy)
+
+
 def test_adapter_of_another_model_is_refused(adapter: Path, tmp_path: Path) -> None:
-    other = make_tiny_model(tmp_path / "other", num_frames=8)
-    with pytest.raises(ValueError, match="is no adapter of .*; its weights have other shapes"):
+    other = make_tiny_model(tmp_path / "other", seed=1)
+    with pytest.raises(ValueError, match=r"adapter\d*: belongs to .*, not to .*other, whose weights are others"):
         Explainer(other, adapter=adapter)
+
+
+def test_adapter_whose_model_is_gone(hubert: Path, adapter: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(adapter, tmp_path / "moved"))
+    described = json.loads((moved / "adapter_config.json").read_text())
+    described["base_model_name_or_path"] = str(tmp_path / "gone")
+    (moved / "adapter_config.json").write_text(json.dumps(described))
+    with pytest.raises(FileNotFoundError, match="was trained on .*gone, which is gone; name the model"):
+        Explainer(adapter=moved)
+    with pytest.warns(UserWarning, match="was trained on .*gone, which cannot be compared with"):
+        assert Explainer(hubert, adapter=moved).adapter == str(moved)
+    other = make_tiny_model(tmp_path / "other", num_frames=8)
+    with (
+        pytest.warns(UserWarning, match="cannot be compared"),
+        pytest.raises(ValueError, match="is no adapter of .*; its weights have other shapes"),
+    ):
+        Explainer(other, adapter=moved)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,29 @@ def test_answers_of_other_settings_are_not_mixed(model: Path, clips: list[Path],
     explain_files(clips[:1], out, **settings)
     with pytest.raises(ValueError, match=r"holds answers obtained with .*; name another file"):
         explain_files(clips[:2], out, **{**settings, **change})
+    assert len(rows(out)) == 1
+
+
+@pytest.mark.parametrize("change", [{"audio": "none"}, {"subtitle": "Said."}, {"video": "other.mp4"}])
+def test_answers_about_other_media_are_not_taken_for_these(
+    model: Path, clips: list[Path], tmp_path: Path, change: dict
+) -> None:
+    out, clip = tmp_path / "out.jsonl", Clip(str(clips[0]), id="a")
+    row = {"id": "a", "video": clip.video, "task": "reason", "language": "en", "prompt_id": "reason-en-1"}
+    row |= {"model": str(model), "generation": SHORT.settings(), "text": "She is sad."}
+    out.write_bytes(json_line(row))
+    assert explain_files(clip, out, model=model, decoding=SHORT) == Summary(0, 0, 1)
+    with pytest.raises(ValueError, match=rf"holds answers obtained with {next(iter(change))} .*; name another file"):
+        explain_files(replace(clip, **change), out, model=model, decoding=SHORT)
+
+
+def test_answers_of_another_dtype_are_not_mixed_unasked(model: Path, clips: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    row = {"id": "a", "task": "reason", "language": "en", "prompt_id": "reason-en-1", "dtype": "float64"}
+    row |= {"model": str(model), "generation": SHORT.settings(), "text": "She is sad."}
+    out.write_bytes(json_line(row))
+    with pytest.raises(ValueError, match=r"obtained with dtype 'float64', not '\w+'; name another file"):
+        explain_files(clips[:1], out, model=model, decoding=SHORT)
     assert len(rows(out)) == 1
 
 

@@ -18,6 +18,7 @@ from tokenizers import normalizers
 from transformers import (
     AutoProcessor,
     CLIPImageProcessorPil,
+    ConvNextImageProcessorPil,
     SiglipImageProcessorPil,
     Wav2Vec2FeatureExtractor,
 )
@@ -378,6 +379,29 @@ def test_pixels_of_a_siglip_tower() -> None:
     for backend, tolerance in (("pil", 1e-6), ("torch", 2.5 / 255 / 0.5)):
         pixels = XEmoGPTVideoProcessor.like(reference, backend=backend)([video])["pixel_values_videos"][0]
         torch.testing.assert_close(pixels, expected, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("edge", [28, 384])
+def test_pixels_of_a_convnext_tower(edge: int) -> None:
+    reference = ConvNextImageProcessorPil(size={"shortest_edge": edge})
+    video = smooth_frames(40, 56)
+    expected = torch.stack([reference(frame, return_tensors="pt")["pixel_values"][0] for frame in video])
+    pixels = XEmoGPTVideoProcessor.like(reference, backend="pil")([video])["pixel_values_videos"][0]
+    torch.testing.assert_close(pixels, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"do_rescale": False}, "its do_rescale is False, not True"),
+        ({"rescale_factor": 1 / 127.5}, "its rescale_factor is 0.0078.*, not 0.0039"),
+        ({"do_resize": False}, "its do_resize is False, not True"),
+    ],
+)
+def test_pixels_that_cannot_be_made_are_refused(change: dict, message: str) -> None:
+    reference = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, **change)
+    with pytest.raises(ValueError, match=f"the frames of a CLIP.* cannot be made here: {message}"):
+        XEmoGPTVideoProcessor.like(reference)
 
 
 # Files

@@ -2,6 +2,7 @@
 """Before stage 3 of the small model: short questions, projectors that start near the words, and going on."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -201,11 +202,15 @@ def test_a_clip_without_the_medium_is_left_out(loaded: Any, caplog: pytest.LogCa
 
 def test_adapter_of_another_model_is_refused(place: Path, tmp_path: Path) -> None:
     stage3_sft.main(arguments(place, check=False), config(tmp_path / "first", learning_rate=0.0))
-    make_tiny_model(tmp_path / "other")
+    make_tiny_model(tmp_path / "other", seed=1)
     settings = arguments(place, adapter=str(tmp_path / "first"), check=False)
     settings.model = str(tmp_path / "other")
-    with pytest.raises(ValueError, match=r"first belongs to .*model, not to .*other: set model"):
+    with pytest.raises(ValueError, match=r"first: belongs to .*model, not to .*other, whose weights .*: set model"):
         stage3_sft.main(settings, config(tmp_path / "second"))
+    settings.model = str(shutil.copytree(place / "model", tmp_path / "copy"))
+    stage3_sft.main(settings, config(tmp_path / "second", learning_rate=0.0))
+    described = json.loads((tmp_path / "second/adapter_config.json").read_text())
+    assert described["base_model_name_or_path"] == settings.model
 
 
 def test_adapter_of_other_settings_is_refused(place: Path, tmp_path: Path) -> None:

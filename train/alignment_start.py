@@ -16,10 +16,12 @@ from transformers import (
     PreTrainedConfig,
     TrainingArguments,
 )
+from transformers.utils import cached_file
 
 from xemogpt.alignment_processing_xemogpt import XEmoGPTAudioCueProcessor, XEmoGPTVideoCueProcessor
 from xemogpt.alignment_xemogpt import XEmoGPTCueEncoder
 from xemogpt.configuration_xemogpt import XEmoGPTConfig
+from xemogpt.data.jsonl import one_line
 from xemogpt.hub.compose import own_processor, torch_dtype
 from xemogpt.media_xemogpt import load_audio, load_video
 from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
@@ -121,11 +123,21 @@ def local(name: str) -> str:
 
 
 def pooling_of(text: str) -> str | None:
-    """How a sentence-transformers folder pools: `mean`, or None for the tower's own default."""
-    described = Path(text) / "1_Pooling" / "config.json"
-    if not described.is_file():
+    """How a sentence-transformers model, in a folder or on the Hub, pools: `mean`, or None for the tower's default.
+
+    Raises:
+        OSError: it is on the Hub, which cannot be reached, and not in the cache.
+    """
+    if text in PAPER:  # known without a hub
         return None
-    return "mean" if json.loads(described.read_text()).get("pooling_mode_mean_tokens") else None
+    try:
+        described = cached_file(text, "1_Pooling/config.json")
+    except OSError as error:
+        clip = ("clip", "clip_text_model")
+        if error.__cause__ is None or AutoConfig.from_pretrained(text).model_type in clip:
+            return None  # there is no such file
+        raise OSError(f"{text}: how it pools cannot be read ({one_line(error)}); set text_pooling") from error
+    return "mean" if json.loads(Path(described).read_text()).get("pooling_mode_mean_tokens") else None
 
 
 def plan_encoder(arguments: AlignmentArguments, media: str) -> XEmoGPTCueEncoder:

@@ -242,14 +242,16 @@ def adapt(model: Any, arguments: Arguments, heads: Sequence[str] = ()) -> Any:
     if arguments.adapter is None:
         adapted = get_peft_model(model, config)
     else:
-        before, base = adapter_of(arguments.adapter)
-        if base != model_folder(arguments.model):
-            raise ValueError(f"adapter: {arguments.adapter} belongs to {base}, not to {arguments.model}: set model")
+        try:
+            before, _ = adapter_of(arguments.adapter, model_folder(arguments.model))
+        except ValueError as error:
+            raise ValueError(f"adapter: {error}: set model") from error
         _refuse_other_lora(before, config, arguments.adapter)
         heads = [part for part in before.modules_to_save if part not in WHOLE_PARTS]
         for head in heads:
             getattr(model.model, head).float()
         adapted = PeftModel.from_pretrained(model, arguments.adapter, is_trainable=True)
+        adapted.peft_config["default"].base_model_name_or_path = model_folder(arguments.model)  # that may have moved
     for head in heads:
         getattr(model.model, head).requires_grad_(False)
     for parameter in adapted.parameters():
