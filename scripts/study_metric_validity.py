@@ -151,7 +151,7 @@ def correlations(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Of each metric with the exact F1: over systems, with an interval over systems; and within clips, averaged."""
     names = [name for name in next(iter(table.values()))["scores"] if name != "exact F1"]
     truth = np.array([row["scores"]["exact F1"] for row in table.values()])
-    weights, found = resamples(len(truth)), {}
+    weights, found = resamples(len(truth)), dict[str, dict[str, Any]]()
     for name in names:
         values = np.array([row["scores"][name] for row in table.values()])
         found[name] = {
@@ -169,7 +169,7 @@ def correlations(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def differences(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, Any]]:
     """Of Kendall's tau of two metrics, from the scores by system; the interval is over the same resampled systems."""
     truth = np.array([row["exact F1"] for row in scores.values()])
-    weights, found = resamples(len(truth)), {}
+    weights, found = resamples(len(truth)), dict[str, dict[str, Any]]()
     for pair in COMPARED:
         whole, drawn = (
             [kendall(truth, np.array([row[name] for row in scores.values()]), each) for name in pair]
