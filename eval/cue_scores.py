@@ -24,8 +24,6 @@ def score_cues(said: Sequence[Record], truth: Sequence[Record], task: Task, foun
     `task.cues`: preset, encoder (a Hub id, a folder, or a function) and extractor of the metric. `found.missing` goes
     along without predictions: `robust` counts it 0, the other presets leave it out.
     """
-    from xemogpt.eval.emocue_360.scoring import score
-
     pairs: list[tuple[Record | None, Record]] = [*zip(said, truth, strict=True), *((None, t) for t in found.missing)]
     kept = [(p, t) for p, t in pairs if t.cues is not None or (t.text or "").strip()]
     if all(p is None for p, _ in kept):
@@ -49,8 +47,8 @@ def score_cues(said: Sequence[Record], truth: Sequence[Record], task: Task, foun
         "bootstrap": RESAMPLES,
     }
     preset = task.cues.get("preset", "official")
-    result = score(ours, theirs, preset=preset, **options)
-    robust = result if preset == "robust" else score(ours, theirs, preset="robust", **options)
+    result = _scored(ours, theirs, preset, options)
+    robust = result if preset == "robust" else _scored(ours, theirs, "robust", options)
     if lost := len(robust["missing"]):
         left_out = "" if preset == "robust" else f"; {preset} leaves them out"
         found.notes.append(f"emocue_360: {lost} references without a prediction: robust counts them 0{left_out}")
@@ -82,6 +80,17 @@ def score_cues(said: Sequence[Record], truth: Sequence[Record], task: Task, foun
         }
 
 
+def _scored(ours: list[Any], theirs: list[Any], preset: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The metric's result; that of `robust` without its mean of precision and recall, which padding raises."""
+    from xemogpt.eval.emocue_360.scoring import score
+
+    result = score(ours, theirs, preset=preset, **options)
+    if preset == "robust":
+        for tree in (result, result["floor"], result["adjusted"], result["interval"]):
+            del tree["mean"]
+    return result
+
+
 def _description(record: Record) -> Any:
     """What the metric reads: cues wherever they are given, be it none of any dimension, else the text."""
     return record.cues if record.cues is not None else record.text or ""
@@ -93,7 +102,7 @@ def node(result: Mapping[str, Any]) -> dict[str, Any]:
     scores: dict[str, Any] = {}
     for name in DIMENSIONS:
         scores[name] = result[name] and {**result[name], "interval": intervals.get(name)}
-    means = {key: result[key] for key in ("mean", "mean_f1")}
+    means = {key: result[key] for key in ("mean", "mean_f1") if key in result}
     counts = {key: len(result[key]) for key in ("missing", "failed")}
     return scores | means | counts | {"interval": {key: intervals.get(key) for key in means}}
 

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from xemogpt.data.readers.source import SEPARATORS
+
 MODES = ("official", "strict")
 WHEELS, RUNS = 5, 8
 NEUTRAL = "neutral"
@@ -103,8 +105,11 @@ def sentiment_waf(predictions: Sequence[float], references: Sequence[float]) -> 
 
 
 def read_labels(text: str) -> list[str]:
-    """Labels out of a list written as text: "['happy', 'calm']", "[happy, calm]" or "happy, calm"."""
-    return [part for each in re.split(r"[,;，；、\[\]\"'’‘]", text) if (part := each.strip().lower())]
+    """Labels out of a list written as text: "['happy', 'calm']", "[happy, calm]" or "happy, calm".
+
+    What `parse_list` refuses, such as brackets that do not match, is read too: models write it.
+    """
+    return [part for each in re.split(rf"{SEPARATORS}|[\[\]\"'’‘]", text) if (part := each.strip().lower())]
 
 
 def wheel_tables(folder: str | Path, mode: str = "official") -> Grouping:

@@ -21,6 +21,11 @@ from xemogpt.eval.recognition import read_label, recognition
 from xemogpt.eval.records import Record, jsonl_rows, match_ids, shown
 
 SEED = 0
+# What parts the words of an answer, beside what parts those of a list: lines, bullets, numbers, and "and".
+_JOINS = re.compile(
+    r"(?im)[\n&]|^\s*[-*•–]\s+|(?:^|\s)\(?\d{1,2}[.):、](?!\d)|(?<![\w-])and(?![\w-])"
+    r"|(?<![平温柔缓随谦祥])和(?![谐睦蔼善气缓平])"
+)
 DERANGEMENTS = 20  # of the references, that a floor is the mean of
 
 
@@ -330,7 +335,8 @@ def _hit_rate(said: Sequence[Record], truth: Sequence[Record], task: Task, found
     said, truth, true = _labelled(said, truth, found, "hit_rate")
     if not true:
         return
-    grouping, predicted = task.grouping or wordnet_emotions(), [words_of(each) for each in said]
+    grouping = task.grouping or wordnet_emotions()
+    predicted = _open_words(said, grouping, found, "hit_rate")
     found.scores["hit_rate"] = hit_rate(predicted, true, grouping)
     found.signatures["hit_rate"] = f"{grouping.name}|oov:dropped"
     shuffled = mean_floor(true, lambda other: {"rate": hit_rate(predicted, other, grouping)}, task.seed)
@@ -356,7 +362,7 @@ def _open_vocabulary(said: Sequence[Record], truth: Sequence[Record], task: Task
     if not any(references):
         found.notes.append("open_vocabulary: the references have no labels")
         return
-    predicted = [words_of(each) for each in said]
+    predicted = _open_words(said, grouping, found, "open_vocabulary")
     found.scores["open_vocabulary"] = set_scores(predicted, references, grouping)
     found.signatures["open_vocabulary"] = f"{grouping.name}|oov:dropped"
     for sample, p, t in zip(truth, predicted, references, strict=True):
@@ -371,10 +377,24 @@ def _open_vocabulary(said: Sequence[Record], truth: Sequence[Record], task: Task
 
 
 def words_of(record: Record) -> list[str]:
-    """The open-set words of a prediction: as given, or the list that its text is."""
+    """The open-set words of a prediction: as given, or those that its text lists or joins.
+
+    A list in brackets is read as MER-UniBench reads it, where "and" parts nothing.
+    """
     if record.labels is not None:
         return list(record.labels)
-    return [word.strip(" .!。！") for word in read_labels(record.text or record.label or "")]
+    text = (record.text or record.label or "").strip()
+    listed = read_labels(text if text.startswith("[") else _JOINS.sub(",", text))
+    return [word for each in listed if (word := each.strip(" .!*-。！"))]
+
+
+def _open_words(said: Sequence[Record], grouping: Grouping, found: Scores, metric: str) -> list[list[str]]:
+    """The words of each prediction, with a note of how many have none that any wheel knows."""
+    words = [words_of(each) for each in said]
+    known = [any(grouping.classes(each, wheel) for wheel in range(len(grouping.maps))) for each in words]
+    if unknown := known.count(False):
+        found.notes.append(f"{metric}: {unknown} of {len(said)} answers have no known word")
+    return words
 
 
 def _emocue(said: Sequence[Record], truth: Sequence[Record], task: Task, found: Scores) -> None:

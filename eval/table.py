@@ -2,7 +2,8 @@
 """Results as text: the scores of one, and many in a table in the manner of Table II.
 
 '-' is a dimension that the model was not given. Models are ranked within groups that had the same modalities, and each
-score has its floor, what another clip's annotation gets, in a row of its own or beside it.
+score has its floor, what another clip's annotation gets, in a row of its own or beside it. A result of the preset
+`robust` has no Mean: padding an answer raises the mean of precision and recall, but not that of F1.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,8 +36,8 @@ COLUMNS: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("Gap", ("conflict", "gap"), 100.0),
     ("ECE", ("calibration", "ece"), 1.0),
 )
-# Where a higher number is better, best first; the first of these that a group has ranks it.
-RANKING = ("Mean", "UAR", "OV F1", "Hit rate", "WAF", "Conflict", "CIDEr")
+# Where a higher number is better, best first; the one that most of a group have ranks it, the first of several such.
+RANKING = ("Mean", "Robust F1", "UAR", "OV F1", "Hit rate", "WAF", "Conflict", "CIDEr")
 GROUPS = {("audio",): "audio only", ("visual",): "visual only", ("audio", "visual"): "visual and audio"}
 
 
@@ -67,7 +68,8 @@ def groups(results: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Map
     for (benchmark, modalities), members in sorted(
         kinds.items(), key=lambda kind: (kind[0][0], -len(kind[0][1]), kind[0][1])
     ):
-        by = next((paths[n] for n in RANKING if any(value(e["scores"], paths[n]) is not None for e in members)), ())
+        have = [sum(value(each["scores"], paths[name]) is not None for each in members) for name in RANKING]
+        by = paths[RANKING[have.index(max(have))]]
         members.sort(key=lambda each, by=by: -(value(each["scores"], by) or 0))  # type: ignore[misc]
         yield f"{benchmark}, {GROUPS.get(modalities, ' and '.join(modalities))}", members
 

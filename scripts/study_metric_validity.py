@@ -32,6 +32,14 @@ KEPT, ADDED = (1.0, 0.75, 0.5, 0.25, 0.0), (0.0, 0.5, 1.0)
 RESAMPLES = 1000
 PRESETS = ("official", "equation", "robust")
 DIMENSIONS = ("visual", "audio", "global")
+COMPARED = (
+    ("EmoCue-360 official", "BLEU-1"),
+    ("EmoCue-360 official", "CIDEr"),
+    ("EmoCue-360 robust", "EmoCue-360 official"),
+    ("official, no global", "EmoCue-360 official"),
+    ("robust, no global", "EmoCue-360 robust"),
+    ("robust, no global", "official, no global"),
+)
 
 
 @dataclass(frozen=True)
@@ -143,21 +151,54 @@ def correlations(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Of each metric with the exact F1: over systems, with an interval over systems; and within clips, averaged."""
     names = [name for name in next(iter(table.values()))["scores"] if name != "exact F1"]
     truth = np.array([row["scores"]["exact F1"] for row in table.values()])
-    drawn = np.random.default_rng(SEED).integers(len(truth), size=(RESAMPLES, len(truth)))
-    found = {}
+    weights, found = resamples(len(truth)), dict[str, dict[str, Any]]()
     for name in names:
         values = np.array([row["scores"][name] for row in table.values()])
-        resampled = [kendalltau(truth[rows], values[rows]).statistic for rows in drawn]
         found[name] = {
             "spearman": float(spearmanr(truth, values).statistic),
             "kendall": float(kendalltau(truth, values).statistic),
-            "kendall_interval": [float(each) for each in np.nanpercentile(resampled, (2.5, 97.5))],
+            "kendall_interval": interval(kendall(truth, values, weights)),
         }
         if name in next(iter(table.values()))["samples"]:
             ours, theirs = (np.array([row["samples"][key] for row in table.values()]).T for key in ("exact F1", name))
             within = [kendalltau(a, b).statistic for a, b in zip(ours, theirs, strict=True)]
             found[name]["kendall_within_clips"] = float(np.nanmean(within))
     return found
+
+
+def differences(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, Any]]:
+    """Of Kendall's tau of two metrics, from the scores by system; the interval is over the same resampled systems."""
+    truth = np.array([row["exact F1"] for row in scores.values()])
+    weights, found = resamples(len(truth)), dict[str, dict[str, Any]]()
+    for pair in COMPARED:
+        whole, drawn = (
+            [kendall(truth, np.array([row[name] for row in scores.values()]), each) for name in pair]
+            for each in (np.ones((1, len(truth))), weights)
+        )
+        found[" - ".join(pair)] = {
+            "kendall": float((whole[0] - whole[1])[0]),
+            "interval": interval(drawn[0] - drawn[1]),
+        }
+    return found
+
+
+def resamples(systems: int) -> np.ndarray:
+    """float[r, n]: how often each of n systems was drawn in each of r resamples."""
+    drawn = np.random.default_rng(SEED).integers(systems, size=(RESAMPLES, systems))
+    return (drawn[..., None] == np.arange(systems)).sum(1).astype(float)
+
+
+def kendall(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """float[r]: Kendall's tau-b of n values, each there as often as a row of weights (r, n) says; NaN if all tie."""
+    a, b = (np.sign(each[:, None] - each) for each in (a, b))
+    both, ours, theirs = (np.einsum("ri,ij,rj->r", weights, each, weights) for each in (a * b, a * a, b * b))
+    with np.errstate(invalid="ignore"):
+        return both / np.sqrt(ours * theirs)
+
+
+def interval(drawn: np.ndarray) -> list[float]:
+    """The 95 % in the middle."""
+    return [float(each) for each in np.nanpercentile(drawn, (2.5, 97.5))]
 
 
 def draw(table: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]], path: str) -> None:
@@ -193,7 +234,8 @@ def write(
     """The result, and the figure where one is asked for."""
     from xemogpt.eval.score import provenance
 
-    scores = {"correlations": found, "systems": {name: row["scores"] for name, row in table.items()}}
+    systems = {name: row["scores"] for name, row in table.items()}
+    scores = {"correlations": found, "differences": differences(systems), "systems": systems}
     Path(out).write_text(json.dumps(about | scores | provenance() | {"seed": SEED}, indent=2) + "\n")
     if figure:
         draw(table, found, figure)

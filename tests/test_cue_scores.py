@@ -18,7 +18,7 @@ from xemogpt.eval.emocue_360.rules import RulesExtractor
 from xemogpt.eval.records import Record, read_records
 from xemogpt.eval.report import write_page
 from xemogpt.eval.score import Task, read_result, score, write_result
-from xemogpt.eval.table import markdown, score_lines
+from xemogpt.eval.table import groups, markdown, score_lines
 
 
 class Words:
@@ -128,6 +128,40 @@ def test_missing_predictions_count_zero_in_robust_and_are_left_out_of_official(t
     write_page(tmp_path / "page.html", results)
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count("2/3, 1 missing") == page.count("(no prediction)") == 2
+
+
+def test_robust_results_are_shown_and_ranked_by_f1_which_padding_does_not_raise(tmp_path: Path) -> None:
+    truth = {name: record(name, [f"{name} brow", f"{name} eye"]) for name in "abcdef"}
+    honest = {name: record(name, [f"{name} brow", "hat"]) for name in truth}
+    every_cue = [cue for each in truth.values() for cue in each.cues["visual"]]
+    padded = {name: record(name, every_cue) for name in truth}
+    results = []
+    for model, said in (("padder", padded), ("honest", honest)):
+        settings = Task(("emocue_360",), cues={"encoder": Words(), "preset": "robust"}, modalities=("visual",))
+        result = score(said, truth, settings)
+        results.append(result | {"model": model, "benchmark": "t", "modalities": ["visual"]})
+        for tree in (result["scores"], result["floor"]):
+            assert all("mean" not in node and "mean_f1" in node for node in tree.values())
+        assert "mean" not in result["scores"]["emocue_360_robust"]["adjusted"]
+    recall = [each["scores"]["emocue_360"]["visual"]["recall"] for each in results]
+    assert recall[0] > recall[1]
+    table = markdown(results)
+    assert "Mean" not in table
+    assert "Robust F1" in table
+    assert table.index("honest") < table.index("padder")
+
+
+def test_a_group_is_ranked_by_what_most_of_it_have() -> None:
+    scores: dict[str, dict] = {
+        "low": {"emocue_360": {"mean": 0.9}, "emocue_360_robust": {"mean_f1": 0.1}},
+        "high": {"emocue_360_robust": {"mean_f1": 0.2}},
+    }
+    rows = [{"model": name, "benchmark": "t", "scores": each} for name, each in scores.items()]
+    ((_, members),) = groups(rows)
+    assert [each["model"] for each in members] == ["high", "low"]
+    scores["high"]["emocue_360"] = {"mean": 0.8}
+    ((_, members),) = groups(rows)
+    assert [each["model"] for each in members] == ["low", "high"]
 
 
 def test_failed_extractions_are_counted_and_named() -> None:

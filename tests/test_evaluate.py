@@ -21,7 +21,7 @@ from xemogpt.eval.emocue_360.resampling import paired_bootstrap
 from xemogpt.eval.generate import generate
 from xemogpt.eval.records import Record, read_records
 from xemogpt.eval.report import marked
-from xemogpt.eval.score import Task, mean_floor, read_result, score, write_result
+from xemogpt.eval.score import Task, mean_floor, read_result, score, words_of, write_result
 from xemogpt.eval.table import markdown, ranks
 from xemogpt.prompts_xemogpt import Prompt
 
@@ -236,6 +236,32 @@ def test_other_metrics_by_hand() -> None:
     assert result["scores"]["calibration"]["ece"] == pytest.approx(0.25)
     with pytest.raises(ValueError, match="nothing could be scored: recognition: the references have no label"):
         score(TRUTH, TRUTH, Task(("recognition",)))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "happy, anxious", "Happy and anxious.", "happy & anxious", "1. happy\n2. anxious", "- happy\n- anxious",
+        "1) Happy 2) Anxious", "happy\nanxious", "**happy**, and anxious!", "happy；anxious", "happy 和 anxious",
+        "['happy', 'anxious']",
+    ],
+)  # fmt: skip
+def test_words_of_an_answer_however_it_lists_them(answer: str) -> None:
+    assert words_of(Record("a", answer)) == ["happy", "anxious"]
+
+
+def test_words_of_a_list_in_brackets_are_those_of_the_official_metric() -> None:
+    assert words_of(Record("a", "['sad and lonely', 'calm']")) == ["sad and lonely", "calm"]
+    assert words_of(Record("a", "平和、brand-new, self-and-other")) == ["平和", "brand-new", "self-and-other"]
+
+
+def test_answers_without_a_known_word_are_counted() -> None:
+    truth = {name: Record(name, label="happy", labels=("happy",)) for name in "abc"}
+    said = {"a": Record("a", "happy and excited"), "b": Record("b", "She is happy today."), "c": Record("c", "")}
+    result = score(said, truth, Task(("open_vocabulary", "hit_rate")))
+    for metric in ("open_vocabulary", "hit_rate"):
+        assert f"{metric}: 2 of 3 answers have no known word" in result["notes"]
+    assert result["scores"]["open_vocabulary"]["recall"] == pytest.approx(1 / 3)
 
 
 def test_verified_explanations_hits_and_sentiment_by_hand() -> None:

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from scipy.stats import kendalltau
 
 from xemogpt.data.synth.phrasing import read_cues
 
@@ -52,7 +53,25 @@ def test_ranks_are_those_of_the_scores(study: ModuleType) -> None:
     assert "kendall_within_clips" not in found["opposite"]
 
 
-def test_document_shows_what_was_measured(root: Path) -> None:
+def test_resampled_ranks_are_scipys(study: ModuleType) -> None:
+    rng = np.random.default_rng(1)
+    a, b, rows = rng.integers(4, size=9), rng.normal(size=9), rng.integers(9, size=9)
+    weights = np.array([np.ones(9), np.bincount(rows, minlength=9)])
+    expected = [kendalltau(a, b).statistic, kendalltau(a[rows], b[rows]).statistic]
+    assert study.kendall(a, b, weights) == pytest.approx(expected)
+
+
+def test_a_difference_that_every_resample_has_excludes_zero(study: ModuleType) -> None:
+    f1 = np.linspace(0, 1, 8)
+    names = {name for pair in study.COMPARED for name in pair} - {"CIDEr"}
+    scores = {str(each): {"exact F1": each, "CIDEr": -each} | dict.fromkeys(names, each) for each in f1.tolist()}
+    found = study.differences(scores)
+    better = found.pop("EmoCue-360 official - CIDEr")
+    assert [better["kendall"], *better["interval"]] == pytest.approx([2, 2, 2])
+    assert all([row["kendall"], *row["interval"]] == pytest.approx([0, 0, 0]) for row in found.values())
+
+
+def test_document_shows_what_was_measured(study: ModuleType, root: Path) -> None:
     measured = json.loads((root / "results/metric_validity.json").read_text(encoding="utf-8"))
     document = (root / "docs/emocue_360.md").read_text(encoding="utf-8")
     assert measured["dirty"] is False
@@ -61,5 +80,12 @@ def test_document_shows_what_was_measured(root: Path) -> None:
         within = row.get("kendall_within_clips")
         shown = "-" if within is None else f"{within:.2f}"
         assert f"| {name} | {row['kendall']:.2f} ({low:.2f} to {high:.2f}) | {shown} |" in document
+    for name, row in study.differences(measured["systems"]).items():
+        low, high = row["interval"]
+        assert measured["differences"][name] == {
+            "kendall": pytest.approx(row["kendall"]),
+            "interval": pytest.approx([low, high]),
+        }
+        assert f"| {name} | {row['kendall']:.2f} ({low:.2f} to {high:.2f}) |" in document
     for name in ("100% of the cues, 0% false", "0% of the cues, 100% false", "all cues denied"):
         assert f"{measured['systems'][name]['EmoCue-360 official']:.3f}" in document

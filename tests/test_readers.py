@@ -115,8 +115,8 @@ def test_ov_merd_plus(tmp_path: Path) -> None:
     [
         ("['happy', 'sad']", ("happy", "sad")),
         ('["it\'s fine"]', ("it's fine",)),
-        ("[happy, very sad]", ("happy", "very sad")),
-        ("happy,sad", ("happy", "sad")),
+        ("happy, very sad；calm，shy", ("happy", "very sad", "calm", "shy")),
+        ("[happy,sad; calm、shy]", ("happy", "sad", "calm", "shy")),
         ("[]", ()),
         ("", ()),
     ],

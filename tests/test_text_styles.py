@@ -53,6 +53,9 @@ def test_the_document_shows_what_was_measured(study: ModuleType, root: Path) -> 
     document = (root / "docs" / "evaluation.md").read_text(encoding="utf-8")
     for table in study.tables(result).split("\n\n"):
         assert table.strip() in document
+    scores, floor = (result["others"][key] for key in ("scores", "floor"))
+    for preset, mean in (("emocue_360", "mean"), ("emocue_360_robust", "mean_f1")):
+        assert f"{scores[preset][mean]:.3f} to {floor[preset][mean]:.3f}" in document
     texts = [each for each in strings(result) if len(each.split()) > 12]
     assert texts == []  # numbers alone: the annotations are gated
 

@@ -328,8 +328,11 @@ def number_or_name(id: str) -> str:
     return id.lstrip("0") or "0" if id.isdecimal() else id
 
 
+SEPARATORS = "[,;，；、]"  # of the words of a list
+
+
 def parse_list(text: str) -> tuple[str, ...]:
-    """Words of a list that was written as a string: "['happy', 'calm']", "[happy, calm]", '["happy"]', "happy, calm".
+    """Words of a list that was written as a string: "['happy', 'calm']", "[happy, calm]", '["happy"]', "happy; calm".
 
     Raises:
         ValueError: brackets that do not match, or something else than words inside.
@@ -338,9 +341,9 @@ def parse_list(text: str) -> tuple[str, ...]:
     if text.startswith("[") != text.endswith("]"):
         raise ValueError(f"{text!r} is no list")
     try:
-        words = ast.literal_eval(text) if text.startswith("[") else text.split(",")
+        words = ast.literal_eval(text) if text.startswith("[") else re.split(SEPARATORS, text)
     except (ValueError, SyntaxError):  # without quotes
-        words = text[1:-1].split(",")
+        words = re.split(SEPARATORS, text[1:-1])
     if not all(isinstance(word, str) for word in words):
         raise ValueError(f"{text!r} holds something else than words")
     kept = [word.strip().strip("'\"").strip() for word in words]

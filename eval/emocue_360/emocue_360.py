@@ -64,8 +64,9 @@ Args:
     per_sample: add each sample's scores.
     further keywords: fields of `Settings`, such as tau, derangements, bootstrap, seed.
 Returns:
-    visual, audio, global: precision, recall, f1 and n; mean; mean_f1; missing; unmatched; failed; signature; and with
-    preset="robust" floor, adjusted, interval, hallucination, omission, pairs, baseline.
+    visual, audio, global: precision, recall, f1 and n; mean (of all precisions and recalls, as in the paper); mean_f1
+    (the one to go by in "robust": padding raises recall, and so the mean); missing; unmatched; failed; signature; and
+    with preset="robust" floor, adjusted, interval, hallucination, omission, pairs, baseline.
 Examples:
     >>> metric = evaluate.load("eval/emocue_360")
     >>> cues = [{"visual": ["a wide smile"], "audio": ["a high pitch"], "global": ["she is happy"]}]

@@ -56,7 +56,8 @@ def score(
 
     Returns:
         `visual`, `audio`, `global`: `precision`, `recall`, `f1` and `n`, the number of samples scored (None for all
-        three where that is 0); `mean` of all precisions and recalls, the mean of Table II; `mean_f1`; `missing`, ids
+        three where that is 0); `mean` of all precisions and recalls, the mean of Table II; `mean_f1`, the one to
+        go by in `robust`, where padding still raises recall and so `mean` (adjusted too), but not F1; `missing`, ids
         without prediction, `unmatched`, predictions without reference, and `failed`, samples that are not scored
         because the extractor could not read one of their texts, and why; `signature`. With derangements `floor`
         and `adjusted`, (s - floor) / (1 - floor): None where a dimension has one scored sample, which no other's
