@@ -19,7 +19,6 @@ from xemogpt.eval.cue_scores import Remembering
 from xemogpt.eval.emocue_360.cue_schema import Cue, ExtractionError, read_description
 from xemogpt.eval.emocue_360.encoder import Encoder, SentenceEncoder
 from xemogpt.eval.emocue_360.matching import best_match, mean_cosine_across, one_to_one
-from xemogpt.eval.emocue_360.polarity import contradictions, is_negated, sides
 from xemogpt.eval.emocue_360.resampling import derangements, paired_bootstrap
 from xemogpt.eval.emocue_360.rules import RulesExtractor
 from xemogpt.eval.emocue_360.scoring import score
@@ -401,26 +400,6 @@ def test_matching_by_hand() -> None:
     assert one_to_one(np.zeros((2, 0))).f1 == 0
     vectors = np.array([[1.0, 0], [0, 1], [0.6, 0.8]])
     assert mean_cosine_across(vectors, np.array([0, 0, 1])) == pytest.approx((0.6 + 0.8) / 2)
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "opposed"),
-    [
-        ("is smiling", "is not smiling", True),
-        ("is not smiling", "isn't smiling", False),
-        ("he cannot help smiling", "he smiles", False),
-        ("his voice rises to a shout", "he whispers", True),
-        ("is happy", "is not sad", False),
-        ("not only angry but hurt", "angry and hurt", False),
-        ("她在微笑", "她没有微笑", True),
-        ("她感到不满", "她满意", True),
-        ("语速不断加快", "语速加快", False),
-        ("not without joy", "joy", False),
-    ],
-)
-def test_contradictions(first: str, second: str, opposed: bool) -> None:
-    marks = [(np.array([is_negated(text)]), sides([text])) for text in (first, second)]
-    assert contradictions(*marks[0], *marks[1]).item() is opposed
 
 
 def test_resampling() -> None:

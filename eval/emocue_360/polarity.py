@@ -1,7 +1,8 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """Whether two cues contradict each other, which sentence encoders do not see ("is smiling", "is not smiling": .885).
 
-A cue is negated if its negators are odd in number. Two cues oppose each other if one has a word of one side of a pair
+A cue is negated if its negators are odd in number, or are so in each of its coordinated clauses: "not smiling and not
+laughing" denies as "not smiling" does. Two cues oppose each other if one has a word of one side of a pair
 of antonyms, the other a word of the other side, and neither has both. They contradict if either exactly one is negated
 or they oppose each other, but not both: "not sad" does not contradict "happy".
 """
@@ -17,18 +18,20 @@ _NEGATION = re.compile(
     r"|cannot(?!\s+help)|hardly|barely|absence of|devoid of|free of)\b|n['’]t\b(?!\s+(?:help|wait))"
     r"|没有|没(?!关系)|不(?![同仅但断禁由住停少安满耐悦解已错适足]|确定|可思议|知所措|好意思|自觉|得不|一会|$)|并非|并未|未(?=[^来])|毫无|无(?=[^奈力助聊])|缺乏|从未|绝非"
 )
-# Two sides a line; a stem stands for all that begins with it.
-_ANTONYMS = """
+# Where clauses part; a "nor" that does so takes up the negation before it and is none of its own.
+_COORDINATION = re.compile(r"(?i)[,;，；、]|(?<=\s)(?:and|or|but|nor)\b|并且|而且|也")
+# Two sides a line; a stem stands for all that begins with it. "A certain", "certainly", "close-up" are on no side.
+_ANTONYMS = r"""
 smil* grin* laugh* beam* | frown* scowl* cry* cries cried weep* sob*
 happy happi* joy* delight* pleased cheerful | sad* sorrow* grief unhappy miser* depress*
 calm* relax* peaceful* compos* | agitat* tens* nervous* anxi* restless*
 rais* lift* upturned upward* high higher | lower* drop* downturned downward* droop* low
 loud* shout* yell* | soft* quiet* whisper* silent* hush*
 fast* quick* rapid* hurried* | slow* unhurried*
-open* wide* widen* | clos* shut* narrow* squint*
+open* wide* widen* | close(?![-\s]up) closes closed closing shut* narrow* squint*
 positive* friendl* warm* | negative* hostil* cold*
 bright* | dark* dim*
-confident* certain* | hesita* uncertain* unsure doubt*
+confident* (?<!\ba\s)certain certainty | hesita* uncertain* unsure doubt*
 satisf* content agree* | dissatisf* displeas* discontent* disagree*
 steady stead* stable | trembl* shak* unsteady quiver*
 微笑 笑容 大笑 欢笑 | 皱眉 哭泣 流泪 哭腔
@@ -45,12 +48,14 @@ steady stead* stable | trembl* shak* unsteady quiver*
 
 @cache
 def is_negated(text: str) -> bool:
-    """Whether the negators in the text are odd in number.
+    """Whether the negators in the text, or in each of its coordinated clauses, are odd in number.
 
-    >>> is_negated("She is not smiling"), is_negated("not without joy")
-    (True, False)
+    >>> is_negated("She is not smiling"), is_negated("not without joy"), is_negated("no smile and no tears")
+    (True, False, True)
     """
-    return len(_NEGATION.findall(text)) % 2 == 1
+    clauses = [each for each in _COORDINATION.split(text) if re.search(r"\w", each)]
+    odd = [len(_NEGATION.findall(each)) % 2 for each in clauses]
+    return sum(odd) % 2 == 1 or (bool(odd) and all(odd))
 
 
 def sides(texts: Sequence[str]) -> np.ndarray:

@@ -26,7 +26,7 @@ from .resampling import derangements
 from .settings import PRESETS, Settings, choose
 from .summary import adjust, as_array, intervals, means, pairs, row, summarise
 
-VERSION = 1
+VERSION = 2  # 1: the polarity of coordinated clauses was their parity, and some words had a wrong opposite
 ENCODED_AT_ONCE = 4096  # cues a call of the encoder
 HIGHEST_BASELINE = 0.95  # where references are all but one text, the same cue must still score 1
 
