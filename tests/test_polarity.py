@@ -25,6 +25,8 @@ from xemogpt.eval.emocue_360.polarity import contradictions, is_negated, sides
         ("is not smiling and is not laughing", "is smiling and laughing", True),
         ("is not smiling and is not laughing", "isn't smiling nor laughing", False),
         ("nor does she smile", "she smiles", True),
+        ("a smile is absent", "a smile", True),
+        ("looks absent-minded", "does not look so", True),
         ("没有微笑，也没有大笑", "微笑，大笑", True),
         ("a certain anxiety", "she is unsure", False),
         ("certainly sad", "she is unsure", False),
