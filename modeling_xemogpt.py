@@ -364,8 +364,8 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
                 inputs_embeds = inputs_embeds + self._idle(medium).to(inputs_embeds)
         if position_ids is None and attention_mask is not None and len(attention_mask.shape) == 2:
             # As generation has them, cached tokens or not: the LLM alone would count the padding, too.
-            position_ids = (attention_mask.long().cumsum(-1) - 1).masked_fill(attention_mask == 0, 0)
-            position_ids = position_ids[:, -inputs_embeds.shape[1] :]
+            positions = (attention_mask.long().cumsum(-1) - 1).masked_fill(attention_mask == 0, 0)
+            position_ids = positions[:, -inputs_embeds.shape[1] :]
 
         outputs = self.language_model(
             attention_mask=attention_mask,

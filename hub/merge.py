@@ -93,4 +93,4 @@ def _same_weights(one: str, other: str) -> bool | None:
     if folders[0] == folders[1]:
         return True
     names = [[path.name for path in each] for each in files]
-    return names[0] == names[1] and all(filecmp.cmp(*pair, shallow=False) for pair in zip(*files, strict=True))
+    return names[0] == names[1] and all(filecmp.cmp(a, b, shallow=False) for a, b in zip(*files, strict=True))

@@ -303,9 +303,7 @@ class Explainer:
         )
 
 
-def base_of(
-    model: str | os.PathLike | tuple[Any, Any] | None, adapter: str | os.PathLike | None
-) -> str | os.PathLike | tuple[Any, Any] | None:
+def base_of(model: Any, adapter: str | os.PathLike | None) -> Any:
     """The model as given, or where none is, the one that the adapter names.
 
     Raises:
