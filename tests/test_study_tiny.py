@@ -98,3 +98,7 @@ def test_document_shows_what_was_measured(root: Path) -> None:
     for name, control in measured["controls"].items():
         claims = control["claims"]
         assert f"| {claims['visual']:.1f} | {claims['audio']:.1f} |" in document, name
+    shuffled = measured["controls"]["frames shuffled"]["lost"]["visual"]
+    low, high = shuffled["interval"]
+    assert f"{shuffled['lost']:.2f} of visual F1 ({low:.2f} to {high:.2f})" in document
+    assert f"--skip {measured['skipped']} --clips {measured['clips']}" in document
