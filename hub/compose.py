@@ -99,16 +99,17 @@ def empty_folder(path: str | os.PathLike) -> Path:
 
 def own_processor(cls: Any, source: str | os.PathLike) -> Any:
     """The saved processor of a folder or Hub id, as this package's `cls`: no code that comes with it is run."""
-    from transformers import AutoFeatureExtractor, AutoTokenizer
+    from transformers import AutoFeatureExtractor, AutoTokenizer, PreTrainedConfig
 
     from xemogpt.video_processing_xemogpt import XEmoGPTVideoProcessor
 
     loaders: dict[str, Any] = {"feature_extractor": AutoFeatureExtractor, "tokenizer": AutoTokenizer}
     described, _ = cls.get_processor_dict(source)
-    parts = [
-        loaders.get(name, XEmoGPTVideoProcessor).from_pretrained(source, trust_remote_code=False)
-        for name in cls.get_attributes()
-    ]
+    parts = []
+    for name in cls.get_attributes():
+        own = {"config": PreTrainedConfig()} if name == "tokenizer" else {}  # the model's, which it would not know
+        loader = loaders.get(name, XEmoGPTVideoProcessor)
+        parts.append(loader.from_pretrained(source, trust_remote_code=False, **own))
     return cls.from_args_and_dict(parts, described)
 
 

@@ -62,3 +62,7 @@ def test_document_shows_what_was_measured(root: Path) -> None:
     for layers, row in measured["layers"].items():
         low, high = row["interval"]
         assert f"| {layers} | {row['mean_average_precision']:.2f} ({low:.2f}-{high:.2f}) |" in document
+    pitch = measured["layers"]["2"]["pitch_by_voice"]
+    told = f"{pitch['women']:.2f} for women's voices and {pitch['men']:.2f} for men's, apart by"
+    low, high = pitch["women - men"]["interval"]
+    assert f"{told} {pitch['women - men']['gain']:.2f} ({low:.2f} to {high:.2f})" in " ".join(document.split())
