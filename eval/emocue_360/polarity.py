@@ -15,7 +15,8 @@ import numpy as np
 
 _NEGATION = re.compile(
     r"(?i)\b(?:not(?!\s+only)|no(?!\s+doubt)|never|neither|nor|none|nobody|nothing|without|lacks?|lacking|fails? to"
-    r"|cannot(?!\s+help)|hardly|barely|absence of|absent(?![-\s]?minded)|devoid of|free of)\b|n['’]t\b(?!\s+(?:help|wait))"
+    r"|cannot(?!\s+help)|hardly|barely|absence of|absent(?![-\s]?minded)|devoid of|free of)\b"
+    r"|n['’]t\b(?!\s+(?:help|wait))"
     r"|没有|没(?!关系)|不(?![同仅但断禁由住停少安满耐悦解已错适足]|确定|可思议|知所措|好意思|自觉|得不|一会|$)|并非|并未|未(?=[^来])|毫无|无(?=[^奈力助聊])|缺乏|从未|绝非"
 )
 # Where clauses part; a "nor" that does so takes up the negation before it and is none of its own.
