@@ -96,7 +96,7 @@ def probe(known: np.ndarray, wanted: np.ndarray, asked: np.ndarray) -> tuple[flo
 
 def by_voice(scores: np.ndarray, shown: np.ndarray, male: np.ndarray, drawn: Sequence[np.ndarray]) -> dict[str, Any]:
     """Mean average precision of the cues of pitch, (N, types) each, for men's voices (N,) and women's, and the gap."""
-    pitch = [list(AUDIO).index(cue) for cue in PITCH]
+    pitch = np.array([list(AUDIO).index(cue) for cue in PITCH])
 
     def precision(rows: np.ndarray) -> float:
         return mean_average_precision(scores[np.ix_(rows, pitch)], shown[np.ix_(rows, pitch)])

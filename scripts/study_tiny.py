@@ -79,7 +79,7 @@ def exact(said: Mapping[str, str | Mapping[str, int]], truth: Mapping[str, Truth
     scores = exact_cues(list(said.values()), [truth[name].cues for name in said], default)
     del scores["samples"]
     by_modality = {kind: counts(said, truth, kind, default) for kind in TYPES}
-    for kind, rows in (by_modality | {"all": sum(by_modality.values())}).items():
+    for kind, rows in (by_modality | {"all": by_modality["visual"] + by_modality["audio"]}).items():
         scores[kind]["f1_interval"] = list(interval(resampled_f1(rows)) or ())
     return scores
 
