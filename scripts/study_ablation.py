@@ -27,9 +27,8 @@ from typing import Any
 
 import numpy as np
 from study_runs import PLAIN, digest, gain_over_seeds, rebuild_bridge, run
-from study_tiny import RESAMPLES, SEED, answers, obedience
+from study_tiny import RESAMPLES, SEED, TYPES, answers, f1, obedience
 
-from xemogpt.data.synth.cue_types import AUDIO, VISUAL
 from xemogpt.data.synth.exact import Truth, exact_cues, names_emotion, read_truth
 from xemogpt.data.synth.phrasing import read_cues
 from xemogpt.eval.emocue_360.resampling import bootstrap_means
@@ -38,7 +37,6 @@ from xemogpt.inference.explanation import Question
 
 BRIDGES = {"none": (), "VECB": ("video",), "AECB": ("audio",), "both": ("video", "audio")}
 GATING = {"ungated": False, "gated": True}
-TYPES = {"visual": set(VISUAL), "audio": set(AUDIO)}
 EXPLAINED = "explained.json"  # shares of the variance of the mean words that the solved projectors explain
 OWN = {"visual": "face", "audio": "voice"}
 LONGEST = 128  # tokens of an answer; an untrained model does not know when to stop
@@ -80,12 +78,6 @@ def counted(said: Mapping[str, str], truth: Mapping[str, Truth], kind: str) -> C
     rows = [[row[key] for key in ("hits", "said", "shown")] for row in scores["samples"]]
     obeys = [names_emotion(text, getattr(truth[name], OWN[kind])) for name, text in said.items()]
     return Counted(np.array(rows, float), np.array(obeys, float), scores[kind]["floor"] or 0.0)
-
-
-def f1(counts: np.ndarray) -> np.ndarray:
-    """F1 of summed or averaged counts (..., 3)."""
-    hits, told, shown = np.moveaxis(counts, -1, 0)
-    return 2 * hits / np.maximum(told + shown, 1e-9)
 
 
 def share(values: np.ndarray) -> np.ndarray:

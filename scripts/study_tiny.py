@@ -93,19 +93,22 @@ def counts(
     return np.array([[len(a & b), len(a), len(b)] for a, b in zip(told, shown, strict=True)], float)
 
 
+def f1(rows: np.ndarray) -> np.ndarray:
+    """F1 of summed or averaged counts (..., 3)."""
+    hits, told, shown = np.moveaxis(rows, -1, 0)
+    return 2 * hits / np.maximum(told + shown, 1e-9)
+
+
 def resampled_f1(rows: np.ndarray) -> np.ndarray:
     """F1 of counts (N, 3), in bootstrap samples of clips that are the same for any answers to the same clips."""
-    hits, told, shown = bootstrap_means(rows, RESAMPLES, SEED).T
-    return 2 * hits / np.maximum(told + shown, 1e-9)
+    return f1(bootstrap_means(rows, RESAMPLES, SEED))
 
 
 def lost(said: Mapping[str, str], less: Mapping[str, str], truth: Mapping[str, Truth], kind: str) -> dict[str, Any]:
     """How much F1 of a modality answers lose to those that were given less, with its paired 95 % interval."""
     whole, rest = (counts(each, truth, kind) for each in (said, less))
-    hits, told, shown = np.stack([whole.sum(0), rest.sum(0)]).T
-    by_answers = 2 * hits / np.maximum(told + shown, 1e-9)
     apart = interval(resampled_f1(whole) - resampled_f1(rest))
-    return {"lost": float(by_answers[0] - by_answers[1]), "interval": list(apart or ())}
+    return {"lost": float(f1(whole.sum(0)) - f1(rest.sum(0))), "interval": list(apart or ())}
 
 
 def share(hits: Sequence[bool]) -> dict[str, Any] | None:
