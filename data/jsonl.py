@@ -3,6 +3,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,6 +13,14 @@ except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
 
 _LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
+
+
+def read_rows(path: Path, whole: bool = True) -> Iterator[dict[str, Any]]:
+    """The rows of a file; of one that is being written the last may be torn (`whole=False` leaves it out)."""
+    with path.open("rb") as file:
+        for line in file:
+            if whole or line.endswith(b"\n"):
+                yield json.loads(line)
 
 
 class JsonLines:

@@ -70,7 +70,8 @@ def explain_files(
 
     Raises:
         ValueError: a bad manifest; or `out` is no results file, is being written by another run, or holds answers
-            that another model, dtype, prompt or search, or other media of a clip of that name, gave to the same task.
+            that another model, other weights of it, another dtype, prompt or search, or other media of a clip of that
+            name, gave to the same task.
         OSError: no place to write, or the model cannot be read.
     """
     question, decoding, out = question or Question(), decoding or Decoding(), Path(out)
@@ -110,8 +111,9 @@ def explain_files(
         counts, note = Counter[type](), None
         if left:
             explainer = load_explainer(model, adapter, device, dtype, trust_remote_code, revision)
-            for row in answered:  # the dtype that was not asked for depends on the device
-                _refuse_other(row, {"dtype": explainer.dtype}, out)
+            for row in answered:  # the dtype that was not asked for depends on the device; a folder may be retrained
+                marked = {"weights": explainer.weights} if row.get("weights") else {}  # older rows have none
+                _refuse_other(row, {"dtype": explainer.dtype} | marked, out)
             bar = tqdm(total=len(todo), initial=len(todo) - len(left), unit="clip", disable=None if progress else True)
             with bar:
                 for outcome in explainer.explain_each(left, question, decoding, batch_size):

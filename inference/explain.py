@@ -9,6 +9,7 @@ A model is loaded once per process; answers are deterministic unless sampling is
 
 import os
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -96,9 +97,16 @@ def load_explainer(
     revision: str | None = None,
     model_kwargs: dict[str, Any] | None = None,
 ) -> Explainer:
-    """An `Explainer`, loaded once per process for the same arguments; the two used last are kept."""
-    names = (None if name is None else os.fspath(name) for name in (model, adapter))
-    return _load_explainer(*names, device, dtype, trust_remote_code, revision, _Options(model_kwargs))
+    """An `Explainer`, loaded once per process for the same arguments and weights; the two used last are kept."""
+    names = [None if name is None else os.fspath(name) for name in (model, adapter)]
+    options = _Options(model_kwargs)
+    return _load_explainer(*names, device, dtype, trust_remote_code, revision, options, tuple(map(_written, names)))
+
+
+def _written(name: str | None) -> tuple[tuple[str, int], ...]:
+    """When the weights in a folder were written: one that is trained again is loaded again."""
+    files = [] if name is None else sorted(Path(name).expanduser().glob("*.safetensors"))
+    return tuple((file.name, file.stat().st_mtime_ns) for file in files)
 
 
 class _Options:
@@ -123,6 +131,7 @@ def _load_explainer(
     trust: bool | None,
     revision: str | None,
     options: _Options,
+    written: tuple[tuple[tuple[str, int], ...], ...],  # part of what the cache looks up
 ) -> Explainer:
     return Explainer(
         model,

@@ -2,6 +2,7 @@
 """The loaded model: media in, paragraphs out, one clip or many."""
 
 import contextlib
+import hashlib
 import os
 import threading
 import time
@@ -29,6 +30,7 @@ from xemogpt.media_xemogpt import probe
 TINY = "xemogpt-tiny"
 TOKEN_KEYS = ("input_ids", "attention_mask", "mm_token_type_ids")  # padded on the left, all else on the right
 DECODING_THREADS = 2
+MARKED = 16  # values of a weight, see `weights_mark`
 HUB_ARGUMENTS = ("cache_dir", "local_files_only", "token")  # of loading, that the processor needs as well
 PLACING = {"device_map", "quantization_config"}  # with these transformers says where the weights are
 OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError)  # a clip may be too long for the machine
@@ -131,6 +133,7 @@ class Explainer:
             )
         self.model.eval()
         self.dtype = dtype_name("int8" if int8 else self.model.dtype)
+        self.weights = weights_mark(self.model)
         if int8:
             from xemogpt.inference.int8 import to_int8
 
@@ -296,6 +299,7 @@ class Explainer:
             seconds=round(seconds, 3),
             finished=answer.finished,
             dtype=self.dtype,
+            weights=self.weights,
             caution=self.caution,
             revision=self.revision,
             sound_seconds=sound,
@@ -329,6 +333,20 @@ def dtype_name(dtype: str | torch.dtype) -> str:
     if dtype == "int8":
         return "int8"
     return str(torch_dtype(dtype) if isinstance(dtype, str) else dtype).removeprefix("torch.")
+
+
+def weights_mark(model: torch.nn.Module) -> str:
+    """A hash of a few values of each weight: another training has others, whatever its folder is called.
+
+    What lies on disk (`device_map`) or is packed by a quantisation is left out.
+    """
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(weight.shape)}".encode())
+        if type(weight) is torch.Tensor and weight.is_floating_point() and weight.numel() and not weight.is_meta:
+            values = weight.reshape(-1)[:: max(1, weight.numel() // MARKED)]
+            digest.update(values.double().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def collate(inputs: Sequence[BatchFeature], pad_token_id: int) -> BatchFeature:

@@ -81,6 +81,7 @@ class Explanation:
     """One answer: `text` is the paragraph, `cues` the same sorted by modality, `seconds` the time it took.
 
     finished: the model ended it; False where it ran into `max_new_tokens`. dtype: of the weights. version: of xemogpt.
+    weights: a hash that tells these weights from others, see `weights_mark`.
     caution: what must be known of the training, as the model's configuration says. revision: of a Hub model, as asked.
     sound_seconds, heard_seconds: of the clip's sound, and how much of it the model was given; None without sound.
     """
@@ -102,6 +103,7 @@ class Explanation:
     seconds: float = 0.0
     finished: bool = True
     dtype: str | None = None
+    weights: str | None = None
     version: str = __version__
     caution: str | None = None
     revision: str | None = None

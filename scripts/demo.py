@@ -5,13 +5,13 @@ The persons are of the test split: the model has seen none of them. What it tell
 reads cue types out of a text; the times are those at which the cues were rendered.
 """
 
-import json
 import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from xemogpt.data.jsonl import read_rows
 from xemogpt.data.synth.phrasing import read_cues
 from xemogpt.inference.clips import gather_clips
 from xemogpt.inference.explain import load_explainer
@@ -35,8 +35,8 @@ def compare(told: dict[str, int], known: Sequence[dict[str, Any]]) -> list[str]:
 
 def main() -> int:
     """Explain the examples and print them beside the truth."""
-    rows = [json.loads(line) for line in (EXAMPLES / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
-    truth = {row["id"]: row for row in map(json.loads, (EXAMPLES / "truth.jsonl").read_text("utf-8").splitlines())}
+    rows = list(read_rows(EXAMPLES / "manifest.jsonl"))
+    truth = {row["id"]: row for row in read_rows(EXAMPLES / "truth.jsonl")}
     clips = gather_clips([EXAMPLES / "manifest.jsonl"])
     explainer = load_explainer()
     outcomes = explainer.explain_each(clips, Question(), Decoding(max_new_tokens=320), 1)

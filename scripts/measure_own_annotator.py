@@ -21,11 +21,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from study_annotator import all_cues, cue_types
 
+from xemogpt.data.jsonl import read_rows
 from xemogpt.data.synth.exact import Truth, exact_cues, read_truth
 
 NAME = "xemogpt-tiny"
@@ -43,8 +45,7 @@ def linked(splits: Sequence[Path], count: int, folder: Path) -> dict[str, Truth]
     truth: dict[str, Truth] = {}
     for split in splits:
         known = read_truth(split / "truth.jsonl")
-        for line in (split / "manifest.jsonl").read_text(encoding="utf-8").splitlines()[: count - len(rows)]:
-            row = json.loads(line)
+        for row in islice(read_rows(split / "manifest.jsonl"), count - len(rows)):
             target = folder / row["video"]
             if not target.exists():
                 shutil.copyfile(split / row["video"], target)
@@ -102,10 +103,7 @@ def checked(dataset: Path, truth: dict[str, Truth]) -> dict[str, Any]:
     Raises:
         ValueError: a clip is missing, or there twice.
     """
-    rows: dict[str, list[dict[str, Any]]] = {
-        name: [json.loads(line) for line in (dataset / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
-        for name in ("provenance", "rejects")
-    }
+    rows = {name: list(read_rows(dataset / f"{name}.jsonl")) for name in ("provenance", "rejects")}
     ends = Counter(row["id"] for each in rows.values() for row in each)
     if wrong := [name for name in truth.keys() | ends.keys() if ends[name] != 1 or name not in truth]:
         raise ValueError(f"{len(wrong)} clips are not there exactly once, as {min(wrong)}")
@@ -149,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     recipe.write_text(json.dumps(settings), encoding="utf-8")
     killed, seconds = built(recipe, args.kills, tuple(args.between))
     logs = (args.work / "built").glob("infer-*/requests-*.jsonl")
-    asked = [json.loads(line) for path in logs for line in path.read_text(encoding="utf-8").splitlines()]
+    asked = [row for path in logs for row in read_rows(path)]
     needed = {(row["clip"], row["purpose"]) for row in asked}
     about = {
         "what": "a build by XEmoGPT behind its own server, killed at random; its published cues, read exactly",

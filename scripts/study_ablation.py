@@ -22,6 +22,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ import numpy as np
 from study_runs import PLAIN, digest, gain_over_seeds, rebuild_bridge, run
 from study_tiny import RESAMPLES, SEED, TYPES, answers, f1, obedience
 
+from xemogpt.data.jsonl import read_rows
 from xemogpt.data.synth.exact import Truth, exact_cues, names_emotion, read_truth
 from xemogpt.data.synth.phrasing import read_cues
 from xemogpt.eval.emocue_360.resampling import bootstrap_means
@@ -143,7 +145,7 @@ def started(args: argparse.Namespace, name: str) -> Path:
 
 def first_clips(split: Path, count: int, out: Path) -> Path:
     """A manifest of the first so many clips of a split, with full paths."""
-    rows = [json.loads(line) for line in (split / "manifest.jsonl").read_text(encoding="utf-8").splitlines()[:count]]
+    rows = list(islice(read_rows(split / "manifest.jsonl"), count))
     for row in rows:
         row |= {name: str((split / row[name]).resolve()) for name in ("video", "audio") if row.get(name)}
     out.parent.mkdir(parents=True, exist_ok=True)

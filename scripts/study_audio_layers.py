@@ -15,12 +15,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from xemogpt.data.jsonl import read_rows
 from xemogpt.data.synth.cue_types import AUDIO
 from xemogpt.data.synth.exact import read_truth
 from xemogpt.data.synth.voice import voice_names
@@ -44,22 +46,17 @@ def summary(steps: np.ndarray) -> np.ndarray:
     return np.concatenate([*parts, steps.std(0), steps.max(0), np.abs(np.diff(steps, axis=0)).mean(0)])
 
 
-def read_rows(path: Path, count: int | None = None) -> list[dict[str, Any]]:
-    """The first so many rows, all by default."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()[:count]]
-
-
 def speakers(split: Path, count: int) -> list[str]:
     """Whose voice each of the first so many clips has."""
     known = {row["id"]: row["speaker"] for row in read_rows(split / "truth.jsonl")}
-    return [known[row["id"]] for row in read_rows(split / "manifest.jsonl", count)]
+    return [known[row["id"]] for row in islice(read_rows(split / "manifest.jsonl"), count)]
 
 
 @torch.no_grad()
 def features(split: Path, count: int) -> tuple[dict[int, np.ndarray], np.ndarray]:
     """Of the first so many clips: summaries (N, 7 d) by number of layers, and which cues (N, types) they show."""
     truth = read_truth(split / "truth.jsonl")
-    rows = read_rows(split / "manifest.jsonl", count)
+    rows = list(islice(read_rows(split / "manifest.jsonl"), count))
     shown = np.array([[truth[row["id"]].cues.get(cue, 0) > 0 for cue in AUDIO] for row in rows])
     encoder, extractor = load_whisper_encoder()
     read = partial(extractor, sampling_rate=16000, padding="longest", truncation=False, return_tensors="pt")

@@ -11,7 +11,6 @@ correlations are also given over the answers to picture and sound together. Answ
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 from study_metric_validity import Told, correlations, measure, write
 from study_tiny import CONTROLS, answers
 
+from xemogpt.data.jsonl import read_rows
 from xemogpt.data.synth.exact import read_truth
 from xemogpt.data.synth.phrasing import read_cues
 from xemogpt.inference.clips import gather_clips
@@ -49,8 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     known = read_truth(args.corpus / "truth.jsonl")
     clips = gather_clips([args.corpus / "manifest.jsonl"])[: args.clips]
-    rows = map(json.loads, (args.corpus / "manifest.jsonl").read_text(encoding="utf-8").splitlines())
-    texts = {row["id"]: row["text"]["en"] for row in rows}
+    texts = {row["id"]: row["text"]["en"] for row in read_rows(args.corpus / "manifest.jsonl")}
     references = [texts[str(clip.id)] for clip in clips]
     truth = [known[str(clip.id)].cues for clip in clips]
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from xemogpt.data.jsonl import read_rows
 from xemogpt.data.synth.cue_types import AUDIO, VISUAL
 from xemogpt.data.synth.exact import Truth, exact_cues, names_emotion, read_truth, says_conflict
 from xemogpt.data.synth.phrasing import parse_emotions, read_cues
@@ -69,8 +70,7 @@ def answers(
     summary = explain_files(clips, out, model=model, question=question, decoding=decoding, batch_size=batch_size)
     if summary.rejected:
         raise ValueError(f"{name}: {summary.rejected} clips were rejected, see {folder / 'rejects.jsonl'}")
-    rows = map(json.loads, out.read_text(encoding="utf-8").splitlines())
-    found = {row["id"]: row["text"] for row in rows}
+    found = {row["id"]: row["text"] for row in read_rows(out)}
     return {str(clip.id): found[str(clip.id)] for clip in clips}
 
 
@@ -213,8 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = Path(args.corpus, split)
         truth = read_truth(folder / "truth.jsonl")
         clips = gather_clips([folder / "manifest.jsonl"])[args.skip :][: args.clips]
-        rows = map(json.loads, (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines())
-        texts = {row["id"]: row["text"]["en"] for row in rows}
+        texts = {row["id"]: row["text"]["en"] for row in read_rows(folder / "manifest.jsonl")}
         said = asked(clips, "reason", f"{split}-reason")
         scores = exact(said, truth)
         result["splits"][split] = {

@@ -14,7 +14,7 @@ steps=${STEPS:+--set max_steps=$STEPS}
 recipes="$(dirname "$0")/../recipes/tiny"
 
 # Clips whose cues are known, with only the frames that the model samples.
-xemogpt synth --out corpus --clips "${CLIPS:-6000}" --seed 0 --size 128 --sampled --workers "${WORKERS:-2}"
+xemogpt synth --out corpus --clips "${CLIPS:-12000}" --seed 0 --size 128 --sampled --workers "${WORKERS:-2}"
 
 # The paper's tower has seen the world; ours sees rendered frames, and learns which cues they show.
 [ -f runs/tiny-stage0/eval_results.json ] || xemogpt train stage0 --config "$recipes/stage0.yaml" $steps
@@ -26,33 +26,20 @@ for stage in stage1 stage2; do
         xemogpt train "$stage" --config "$recipes/$stage.yaml" --set model=runs/tiny-base $steps
 done
 
-# The clips to train on whose face and voice disagree, apart from the others.
-python - <<'END'
-import json
-from pathlib import Path
-
-folder = Path("corpus/train")
-rows = [(folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines() for name in ("truth", "manifest")]
-conflict = {row["id"] for row in map(json.loads, rows[0]) if row["subset"] != "consistent"}
-for name, wanted in (("conflict", True), ("consistent", False)):
-    kept = [line + "\n" for line in rows[1] if (json.loads(line)["id"] in conflict) == wanted]
-    (folder / f"{name}.jsonl").write_text("".join(kept), encoding="utf-8")
-END
-
-# The LLM with LoRA, bridges and projectors: first on short questions about one medium alone, then the paper's, gated by
-# sample, these again with more of the clips where the question decides what is right, and with all as they come.
-for recipe in stage3_start stage3 stage3_conflict stage3_last; do
+# The LLM with LoRA, bridges and projectors: first short questions about one medium alone, whose answers name the cues in
+# always the same words, then the paper's three kinds with their paragraphs, gated by sample.
+for recipe in stage3_start stage3; do
     [ -f "runs/tiny-$(echo $recipe | tr _ -)/adapter_model.safetensors" ] ||
         xemogpt train stage3 --config "$recipes/$recipe.yaml" --set model=runs/tiny-base $steps
 done
 
 # As a plain model folder, and as the small file of trained parts with its card.
-[ -d runs/tiny-merged ] || xemogpt merge runs/tiny-stage3-last --out runs/tiny-merged
+[ -d runs/tiny-merged ] || xemogpt merge runs/tiny-stage3 --out runs/tiny-merged
 python - <<'END'
 from xemogpt.hub.trained import pack, write_card
 
-print(pack("runs/tiny-stage3-last", "checkpoints/xemogpt-tiny"))
-stages = (0, 1, 2, "3-start", 3, "3-conflict", "3-last")
+print(pack("runs/tiny-stage3", "checkpoints/xemogpt-tiny"))
+stages = (0, 1, 2, "3-start", 3)
 write_card("checkpoints/xemogpt-tiny", [f"runs/tiny-stage{stage}" for stage in stages])
 END
 

@@ -4,6 +4,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from media_factory import pattern, tone, write_media
+from safetensors.torch import load_file, save_file
 from small_clips import bad_clips, good_clips
 from tiny_model import make_tiny_model
 
@@ -248,6 +250,21 @@ def test_answers_about_other_media_are_not_taken_for_these(
     assert explain_files(clip, out, model=model, decoding=SHORT) == Summary(0, 0, 1)
     with pytest.raises(ValueError, match=rf"holds answers obtained with {next(iter(change))} .*; name another file"):
         explain_files(replace(clip, **change), out, model=model, decoding=SHORT)
+
+
+def test_answers_of_a_retrained_model_are_not_mixed(model: Path, clips: list[Path], tmp_path: Path) -> None:
+    out, folder = tmp_path / "out.jsonl", tmp_path / "model"
+    shutil.copytree(model, folder)
+    explain_files(clips[:1], out, model=folder, decoding=SHORT)
+    explain_files(clips[:2], out, model=folder, decoding=SHORT)
+    before = rows(out)
+    (mark,) = {row["weights"] for row in before}
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if name.endswith("q_proj.weight"))
+    save_file(weights | {name: weights[name] * 1.01}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=rf"obtained with weights '{mark}', not '\w+'; name another file"):
+        explain_files(clips[:3], out, model=folder, decoding=SHORT)
+    assert rows(out) == before
 
 
 def test_answers_of_another_dtype_are_not_mixed_unasked(model: Path, clips: list[Path], tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from xemogpt.data.media import decode_media
 from xemogpt.data.sample import read_manifest
 from xemogpt.data.synth.clip import FPS, make_clip
 from xemogpt.data.synth.corpus import LICENCE, Recipe, make_corpus
+from xemogpt.data.synth.cue_types import AUDIO, VISUAL
 from xemogpt.data.synth.exact import exact_cues, read_truth
 from xemogpt.data.synth.voice import RATE
 from xemogpt.inputs_xemogpt import sample_indices
@@ -88,6 +89,20 @@ def test_truth_has_a_row_for_every_clip(corpus: Path) -> None:
         for row, sample in zip(rows, samples, strict=True):
             known = sorted((cue["modality"], cue["polarity"]) for cue in row["cues"])
             assert known == sorted((cue.modality, cue.polarity) for cue in sample.cues if cue.kind == "observation")
+
+
+def test_plain_words_name_each_cue_that_is_shown_and_nothing_else(corpus: Path) -> None:
+    order = [name.replace("_", " ") for name in (*VISUAL, *AUDIO)]
+    for path in sorted(corpus.glob("*/truth.jsonl")):
+        truth, samples = read_truth(path), list(read_manifest(path.with_name("plain.jsonl")))
+        assert [sample.id for sample in samples] == list(truth)
+        for sample in samples:
+            named = [cue.text for cue in sample.cues]
+            assert named == sorted(named, key=order.index)
+            shown = {cue for cue, sign in truth[sample.id].cues.items() if sign > 0}
+            assert {name.replace(" ", "_") for name in named} == shown
+            assert Path(sample.video or "").is_file()
+            assert (sample.text, sample.caption) == ({}, None)
 
 
 def test_card_says_synthetic_and_licence(corpus: Path) -> None:

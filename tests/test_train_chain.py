@@ -39,8 +39,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             row |= {"cues": [seen, heard], "text": f"In the video, {row['caption']}", "split": split}
         lines = [json.dumps(row) + "\n" for row in rows]
         manifest.write_text("".join(lines))
-        for name, part in (("consistent", lines[:8]), ("conflict", lines[8:])):
-            manifest.with_name(f"{name}.jsonl").write_text("".join(part))
+        manifest.with_name("plain.jsonl").write_text("".join(lines))
     make_tiny_model(tmp_path / "base", video_text_size=32, audio_text_size=32)
     make_text_tower(tmp_path / "text")
     monkeypatch.chdir(tmp_path)
@@ -69,8 +68,6 @@ def test_tiny_recipes_fit_the_corpus_and_say_what_is_missing(here: Path, capsys:
     assert "runs/tiny-stage3-start: holds no adapter_config.json" in capsys.readouterr().err
     assert train("stage3", "--dry-run", adapter="null") == 0
     assert "data: 12 clips, 36 instructions an epoch" in capsys.readouterr().out
-    assert train("stage3_conflict", "--dry-run", adapter="null") == 0
-    assert "data: 12 clips, 60 instructions an epoch" in capsys.readouterr().out  # 8 of weight 1, 4 of weight 3
     assert sorted(path.name for path in here.iterdir()) == ["base", "corpus", "text"]
 
 

@@ -12,7 +12,6 @@ each manifest, as `xemogpt synth` writes it.
 """
 
 import dataclasses
-import json
 import os
 import sys
 from dataclasses import dataclass, field
@@ -36,6 +35,7 @@ from transformers import (
 
 from xemogpt.backbones_xemogpt import load_vision
 from xemogpt.configuration_xemogpt import CLASS_TOKEN_ENCODERS, XEmoGPTBridgeConfig
+from xemogpt.data.jsonl import read_rows
 from xemogpt.hub.tiny import IMAGE_SIZE, VISION
 from xemogpt.media_xemogpt import load_video
 from xemogpt.towers_xemogpt import encode_frames
@@ -157,7 +157,7 @@ def read_clips(mixture: list[dict[str, Any]]) -> list[KnownClip]:
         path = Path(entry["manifest"]).with_name("truth.jsonl")
         if not path.is_file():
             raise FileNotFoundError(f"{path}: stage 0 needs the cue types that `xemogpt synth` writes there")
-        truth |= {row["id"]: row for row in map(json.loads, path.read_text(encoding="utf-8").splitlines())}
+        truth |= {row["id"]: row for row in read_rows(path)}
     clips = []
     for sample in read_mixture(mixture).samples:
         if sample.video is None or sample.id not in truth:

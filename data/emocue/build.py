@@ -16,8 +16,8 @@ from typing import Any
 from xemogpt.data.emocue.executors import refuse_while_queued, run_step
 from xemogpt.data.emocue.publish import Publish
 from xemogpt.data.emocue.recipe import Recipe
-from xemogpt.data.emocue.stages import Stage, read_rows, write_rows
-from xemogpt.data.jsonl import JsonLines, json_line
+from xemogpt.data.emocue.stages import Stage, write_rows
+from xemogpt.data.jsonl import JsonLines, json_line, read_rows
 from xemogpt.data.readers import read_dataset
 from xemogpt.data.sample import EmotionSample
 

@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 from xemogpt.data.emocue.checks import polarity
 from xemogpt.data.emocue.recipe import Recipe
-from xemogpt.data.emocue.stages import PipelineStep, Row, read_rows, write_rows
+from xemogpt.data.emocue.stages import PipelineStep, Row, write_rows
 from xemogpt.data.export import write_parquet
+from xemogpt.data.jsonl import read_rows
 from xemogpt.data.sample import Cue, EmotionSample
 
 if TYPE_CHECKING:

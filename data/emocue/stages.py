@@ -21,7 +21,7 @@ from xemogpt.data.emocue.client import Asker, Budget, EndpointError, Question, R
 from xemogpt.data.emocue.media import audio_part, frame_parts
 from xemogpt.data.emocue.prompts import get_prompt, slot
 from xemogpt.data.emocue.recipe import Pass, Recipe, Writing
-from xemogpt.data.jsonl import json_line, one_line
+from xemogpt.data.jsonl import json_line, one_line, read_rows
 from xemogpt.data.sample import EmotionSample
 
 # An error that is logged with the values of all variables would show the endpoint's key.
@@ -275,14 +275,6 @@ def reject(row: Row, stage: str, reason: Rejected) -> Row:
     found = {"id": row["id"], "stage": stage, "reason": str(reason)}
     beneath = reason.__cause__
     return found | ({"detail": one_line(beneath)} if beneath and str(beneath) != str(reason) else {})
-
-
-def read_rows(path: Path, whole: bool = True) -> Iterator[Row]:
-    """Rows of JSON; of a file that is being written the last may be torn (`whole=False`)."""
-    with path.open("rb") as file:
-        for line in file:
-            if whole or line.endswith(b"\n"):
-                yield json.loads(line)
 
 
 def write_rows(path: Path, rows: list[Row]) -> None:

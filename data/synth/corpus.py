@@ -27,16 +27,18 @@ from typing import Any
 
 import numpy as np
 
-from xemogpt.data.jsonl import JsonLines, one_line
+from xemogpt.data.jsonl import JsonLines, json_line, one_line, read_rows
 from xemogpt.data.sample import EmotionSample
 from xemogpt.data.synth.clip import FPS, Clip, make_clip
+from xemogpt.data.synth.cue_types import AUDIO, VISUAL
 from xemogpt.data.synth.plan import SPLITS, split_of
 from xemogpt.data.synth.voice import RATE, espeak_version
 from xemogpt.inputs_xemogpt import sample_indices
 
 VERSION = 1  # of the generator: another one makes other clips of the same seed
 LICENCE = "CC0-1.0"
-CONFIG, REJECTS = "synth.json", "rejects.jsonl"
+_ORDER = {name: place for place, name in enumerate((*VISUAL, *AUDIO))}
+CONFIG, REJECTS, PLAIN = "synth.json", "rejects.jsonl", "plain.jsonl"
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,10 @@ def make_corpus(
         for manifest, truth in files.values():
             for file in (manifest, truth):
                 _tidy(file)
+            if manifest.path.exists():
+                known = {row["id"]: row for row in read_rows(truth.path)}
+                told = [in_plain_words(row, known[row["id"]]) for row in read_rows(manifest.path)]
+                _write(manifest.path.with_name(PLAIN), b"".join(map(json_line, told)))
     _write(folder / "README.md", _card(recipe, folder).encode())
     return Summary(present, made, rejected)
 
@@ -241,6 +247,19 @@ def truth_of(clip: Clip) -> dict[str, Any]:
     }
 
 
+def in_plain_words(row: dict[str, Any], truth: dict[str, Any]) -> dict[str, Any]:
+    """A clip's row of the manifest without its paragraph, its cues named by their types and in the order of these.
+
+    The same words for the same cues: where a model learns to perceive from these, nothing else is left to learn.
+    """
+    cues = sorted((cue for cue in truth["cues"] if cue["polarity"] > 0), key=lambda cue: _ORDER[cue["type"]])
+    named = [
+        {"text": cue["type"].replace("_", " ")} | {name: value for name, value in cue.items() if name != "type"}
+        for cue in cues
+    ]
+    return {name: value for name, value in row.items() if name not in ("text", "caption", "cues")} | {"cues": named}
+
+
 def mp4_of(clip: Clip) -> bytes:
     """H.264 and AAC, coarser where the plan says so; one thread, so that the bytes are the same everywhere."""
     import av
@@ -309,7 +328,7 @@ def _tidy(file: JsonLines) -> None:
     """Put the rows in the order of their ids."""
     if not file.path.exists():
         return
-    rows = [json.loads(line) for line in file.path.read_text(encoding="utf-8").splitlines()]
+    rows = list(read_rows(file.path))
     wanted = sorted({row["id"]: row for row in rows}.values(), key=lambda row: row["id"])
     if wanted != rows:
         file.rewrite(wanted)
@@ -333,7 +352,7 @@ def _card(recipe: Recipe, folder: Path) -> str:
     for split in SPLITS:
         truth = folder / split / "truth.jsonl"
         if truth.exists():
-            rows = [json.loads(line) for line in truth.read_text(encoding="utf-8").splitlines()]
+            rows = list(read_rows(truth))
             hours = sum(row["seconds"] for row in rows) / 3600
             persons, speakers = (len({row[name] for row in rows}) for name in ("person", "speaker"))
             conflicts = sum(row["subset"] != "consistent" for row in rows)
