@@ -204,6 +204,15 @@ def test_recognition_reads_answers_and_notes_those_it_cannot_read() -> None:
     assert result["notes"] == ["recognition: 1 of 4 answers name no label of the set, or several"]
 
 
+def test_labels_that_differ_in_case_alone_are_refused() -> None:
+    """Answers are read without case, so the same answers as the references would be wrong."""
+    truth = {n: Record(n, label=label) for n, label in zip("abc", ("Happy", "happy", "Sad"), strict=True)}
+    with pytest.raises(ValueError, match="labels 'Happy' and 'happy' differ in case alone"):
+        score(truth, truth, Task(("recognition",)))
+    del truth["b"]
+    assert score(truth, truth, Task(("recognition",)))["scores"]["recognition"]["recalls"] == {"Happy": 1, "Sad": 1}
+
+
 def test_a_reference_without_a_label_is_no_class_and_no_right_answer(tmp_path: Path) -> None:
     """A blank cell is no label, an answer that names none is not right there, and the labelled rest is scored."""
     (tmp_path / "truth.csv").write_text("id,label\na,happy\nb,sad\nc, \n")
@@ -243,7 +252,8 @@ def test_other_metrics_by_hand() -> None:
     [
         "happy, anxious", "Happy and anxious.", "happy & anxious", "1. happy\n2. anxious", "- happy\n- anxious",
         "1) Happy 2) Anxious", "happy\nanxious", "**happy**, and anxious!", "happy；anxious", "happy 和 anxious",
-        "['happy', 'anxious']",
+        "['happy', 'anxious']", "Emotions: happy, anxious", "**Emotion words:**\n- happy\n- anxious",
+        "情绪：happy、anxious", "Answer: ['happy', 'anxious']",
     ],
 )  # fmt: skip
 def test_words_of_an_answer_however_it_lists_them(answer: str) -> None:
@@ -253,6 +263,11 @@ def test_words_of_an_answer_however_it_lists_them(answer: str) -> None:
 def test_words_of_a_list_in_brackets_are_those_of_the_official_metric() -> None:
     assert words_of(Record("a", "['sad and lonely', 'calm']")) == ["sad and lonely", "calm"]
     assert words_of(Record("a", "平和、brand-new, self-and-other")) == ["平和", "brand-new", "self-and-other"]
+
+
+def test_a_colon_that_ends_no_heading_stays() -> None:
+    for text in ("re:zero, calm", "happy: 0.9, sad: 0.1", "calm, note: sad", "what she seems: calm", "Emotions:"):
+        assert words_of(Record("a", text)) == [each.strip() for each in text.lower().split(",")]
 
 
 def test_answers_without_a_known_word_are_counted() -> None:
