@@ -232,11 +232,11 @@ def run_compare(args: argparse.Namespace) -> int:
     a, b = read_result(args.a), read_result(args.b)
     rows = compare(a, b, seed=args.seed)
     print(f"A = {a['model']}, B = {b['model']}, on {a['benchmark']}")
-    print(f"{'metric':24}{'n':>6}{'A':>9}{'B':>9}{'B - A':>9}   95 % interval       p")
+    print(f"{'metric':28}{'n':>6}{'A':>9}{'B':>9}{'B - A':>9}   95 % interval       p")
     for row in rows:
         interval = f"[{row.low:+.4f}, {row.high:+.4f}]"
         numbers = f"{row.n:6}{row.a:9.4f}{row.b:9.4f}{row.difference:+9.4f}"
-        print(f"{row.metric:24}{numbers}   {interval:20}{row.p:.4f}{row.note and '   ' + row.note}")
+        print(f"{row.metric:28}{numbers}   {interval:20}{row.p:.4f}{row.note and '   ' + row.note}")
     say(f"intervals and p are Monte Carlo, of {RESAMPLES} resamples under --seed {args.seed}")
     if len(rows) > 1:
         say(f"{len(rows)} comparisons: one of them falls below p = .05 by chance more often than a single one would")

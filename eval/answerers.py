@@ -129,7 +129,7 @@ class XEmoGPT:
         self.explainer = Explainer(model, trust_remote_code=trust, **more)
 
     def settings(self) -> dict[str, Any]:
-        adapter, names = self.explainer.adapter, ("dtype", "untrained_parts")
+        adapter, names = self.explainer.adapter, ("dtype", "untrained_parts", "weights")
         about = {"kind": "xemogpt", "adapter": None if adapter is None else shown_name(adapter)}
         about |= {} if self.explainer.revision is None else {"revision": self.explainer.revision}
         return about | {name: getattr(self.explainer, name) for name in names}
@@ -214,8 +214,11 @@ class ChatModel:
             self.processor.tokenizer.pad_token = self.processor.tokenizer.eos_token
 
     def settings(self) -> dict[str, Any]:
+        from xemogpt.inference.explainer import weights_mark
+
         return {
             "kind": self.model.config.model_type,
+            "weights": weights_mark(self.model),
             **({} if self.revision is None else {"revision": self.revision}),
             "frames": self.frames if "visual" in self.modalities else None,
             "frames_as": ("video" if self.as_video else "images") if "visual" in self.modalities else None,
@@ -327,8 +330,9 @@ class Endpoint:
             )
         except OpenAIError as error:
             return Refused(one_line(error))
-        text = reply.choices[0].message.content if reply.choices else None
-        return text.strip() if text and text.strip() else Refused("the endpoint answered without text")
+        if not reply.choices:
+            return Refused("the endpoint sent no answer")
+        return (reply.choices[0].message.content or "").strip()  # a blank one is scored, as any other model's is
 
 
 def question(item: Item, prompt: Prompt) -> str:

@@ -17,6 +17,7 @@ from xemogpt.eval.records import shown
 
 RESAMPLES = 2000
 MEANS = ("mean_f1", "robust_mean_f1")  # over the dimensions that a model has, so not of the same for all
+PER_CLIP = (*MEANS, "open_vocabulary_f1")  # F1 of a clip; results have the mean of dimensions, or F1 of mean P and R
 SAME = 1e-6  # a smaller difference of two float32 cosines is rounding: the same cue in another batch
 
 
@@ -24,6 +25,7 @@ SAME = 1e-6  # a smaller difference of two float32 cosines is rounding: the same
 class Difference:
     """b - a on n samples: mean difference, its 95 % interval, and the two-sided Monte Carlo p of no difference.
 
+    metric: as results call it; `..._per_clip`, where theirs is no mean over samples, and so another number.
     note: why the two are not alike, if they are not.
     """
 
@@ -94,7 +96,7 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, seed: int = 0) -> lis
             f"they are results of versions {versions[0]} and {versions[1]} of {a['benchmark']}; score both with one"
         )
     shared = {key for key in a["signatures"] if key in b["signatures"]}
-    settings = {key: [_settings(side["signatures"][key]) for side in (a, b)] for key in shared}
+    settings = {key: [settings_of(side["signatures"][key]) for side in (a, b)] for key in shared}
     if unlike := sorted(key for key, (ours, theirs) in settings.items() if ours != theirs):
         first = unlike[0]
         raise ValueError(
@@ -119,7 +121,8 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, seed: int = 0) -> lis
             x, y = (np.array([side[name][metric] for name in kept], dtype=float) for side in (ours, theirs))
             low, high, p = paired(x, y, seed=seed)
             note = aside if metric in MEANS else ""
-            found.append(Difference(metric, x.mean(), y.mean(), y.mean() - x.mean(), low, high, p, len(kept), note))
+            name = f"{metric}_per_clip" if metric in PER_CLIP else metric
+            found.append(Difference(name, x.mean(), y.mean(), y.mean() - x.mean(), low, high, p, len(kept), note))
     labelled = [name for name in ids if "label" in ours[name] and "label" in theirs[name]]
     if len(labelled) > 1:
         said = [[side[name]["predicted"] for name in labelled] for side in (ours, theirs)]
@@ -131,7 +134,7 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, seed: int = 0) -> lis
     return found
 
 
-def _settings(signature: str) -> str:
+def settings_of(signature: str) -> str:
     """A signature without how much was scored: how many samples, and the dimensions that a model has."""
     return re.sub(r"\|(?:n:[\d-]+/[\d-]+/[\d-]+|modalities:[^|]*|failed:\d+)", "", signature)
 

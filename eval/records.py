@@ -12,11 +12,13 @@ import csv
 import dataclasses
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xemogpt.data.sample import is_nothing
 from xemogpt.eval.open_vocabulary import read_labels
 
 # Cue dimensions in the release's spelling and in ours.
@@ -107,6 +109,8 @@ def read_records(
 def to_record(row: Mapping[str, Any], columns: Mapping[str, str] | None = None, *, option: str = "columns") -> Record:
     """One row as a record; keys that mean nothing here are ignored, but not all of them.
 
+    What `is_nothing`, such as NaN, is absent; only a blank text stays, as an answer that says nothing.
+
     Raises:
         ValueError: no id, no field beside it, a named column that is not there, or a value of the wrong kind.
     """
@@ -115,15 +119,17 @@ def to_record(row: Mapping[str, Any], columns: Mapping[str, str] | None = None, 
     for field, names in known.items():
         if columns and field in columns and names[0] not in row:
             raise ValueError(f"has no column {names[0]!r}; there are {', '.join(map(str, row))}")
-        values[field] = next((row[name] for name in names if row.get(name) is not None), None)
-    if values["id"] is None and (medium := row.get("video") or row.get("audio")):
+        values[field] = next((row[name] for name in names if not _absent(row.get(name), field)), None)
+    media_given = (row[name] for name in ("video", "audio") if not is_nothing(row.get(name)))
+    if values["id"] is None and (medium := next(media_given, None)):
         values["id"] = Path(str(medium)).stem  # a row of `xemogpt explain` on bare files
     if not isinstance(values["id"], str | None):
         raise ValueError(f"id {values['id']!r} is {type(values['id']).__name__}, not a text")
     if values["id"] is None or not values["id"].strip():
         raise ValueError(f"has no id ({', '.join(COLUMNS['id'])})")
     values["id"] = values["id"].strip()
-    media = {"audio"} if isinstance(row.get("audio"), str | None) else set()  # a file or none, as in a manifest
+    sound = row.get("audio")
+    media = {"audio"} if isinstance(sound, str) or is_nothing(sound) else set()  # a file or none, as in a manifest
     cue_keys = set(CUE_KEYS) - media
     telling = {"cues", *cue_keys, *(name for field, names in known.items() if field != "id" for name in names)}
     if not telling & set(row):
@@ -134,15 +140,16 @@ def to_record(row: Mapping[str, Any], columns: Mapping[str, str] | None = None, 
     for field in ("text", "label", "subset", "implied"):
         if not isinstance(values[field], str | None):
             raise ValueError(f"{field} of {values['id']} is {type(values[field]).__name__}, not a text")
-    for field in ("label", "subset", "implied"):  # a blank cell of a table is nothing, not a class of its own
-        values[field] = (values[field] or "").strip() or None
+    for field in ("label", "subset", "implied"):
+        values[field] = values[field] and values[field].strip()
     for field in ("valence", "confidence"):
         values[field] = _number(values[field], field, values["id"])
     if values["labels"] is not None:
         given = values["labels"]
         if not isinstance(given, str | list | tuple):
             raise ValueError(f"labels of {values['id']} are {type(given).__name__}, not a list or a text")
-        values["labels"] = tuple(read_labels(given) if isinstance(given, str) else map(str, given))
+        words = read_labels(given) if isinstance(given, str) else given
+        values["labels"] = tuple(str(word) for word in words if not is_nothing(word))
     by_dimension = {key: row[key] for key in row if key not in media} if set(row) & cue_keys else None
     cues = row.get("cues", by_dimension)
     if {"text", "cues", "prompt_id", "finished"} <= set(row):  # a row of `xemogpt explain`, whose cues are sentences:
@@ -199,13 +206,23 @@ def _cues(cues: Any, name: str) -> dict[str, list[Any]]:
     return found
 
 
+def _absent(value: Any, field: str) -> bool:
+    """Whether a row does not have a field: what `is_nothing`, but a blank text is an answer that says nothing."""
+    if field == "id" or (field == "text" and isinstance(value, str) and not value.strip()):
+        return value is None
+    return is_nothing(value)
+
+
 def _number(value: Any, field: str, name: str) -> float | None:
-    if value is None or value == "":
+    if value is None:
         return None
     try:
-        return float(value)
+        number = float(value)
     except (TypeError, ValueError):
-        raise ValueError(f"{field} of {name} is {value!r}, not a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{field} of {name} is {value!r}, not a number")
+    return number
 
 
 def _csv_rows(text: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from xemogpt.eval.table import COLUMNS, covered, groups, interval_of, ranks, shown, used_columns, value
+from xemogpt.eval.table import COLUMNS, covered, groups, interval_of, ranked, shown, unranked, used_columns, value
 
 DIMENSIONS = ("visual", "audio", "global")
 MOST_MEDIA_BYTES = 8_000_000  # of a clip that goes into the page
@@ -36,14 +36,14 @@ def write_page(out: Path, results: Sequence[Mapping[str, Any]], *, cases: int = 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    ranked = [each for _, members in groups(results) for each in members]
+    in_order = [each for _, members in groups(results) for each in members]
     page = environment.get_template("report.html.jinja").render(
         title=" · ".join(sorted({each["benchmark"] for each in results})),
         tables=[_table(title, members) for title, members in groups(results)],
-        cards=[_card(each) for each in ranked],
-        confusions=[_confusion(each) for each in ranked if "recognition" in each["scores"]],
-        densities=_densities(ranked),
-        cases=_cases(ranked, cases, media),
+        cards=[_card(each) for each in in_order],
+        confusions=[_confusion(each) for each in in_order if "recognition" in each["scores"]],
+        densities=_densities(in_order),
+        cases=_cases(in_order, cases, media),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = out.with_name(f".{out.name}.part")
@@ -59,10 +59,10 @@ def _table(title: str, members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ]
     for name, path, factor in columns:
         numbers = [value(each["scores"], path) for each in members]
-        for row, each, number, rank in zip(rows, members, numbers, ranks(name, numbers), strict=True):
+        for row, each, number, rank in zip(rows, members, numbers, ranked(name, path, members), strict=True):
             row["cells"].append({"text": shown(number, factor), "rank": rank})
             row["floor"].append(shown(value(each["floor"], path), factor))
-    return {"title": title, "columns": [name for name, _, _ in columns], "rows": rows}
+    return {"title": title, "columns": [name for name, _, _ in columns], "rows": rows, "unranked": unranked(members)}
 
 
 def _card(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,8 @@ _JOINS = re.compile(
     r"(?im)[\n&]|^\s*[-*•–]\s+|(?:^|\s)\(?\d{1,2}[.):、](?!\d)|(?<![\w-])and(?![\w-])"
     r"|(?<![平温柔缓随谦祥])和(?![谐睦蔼善气缓平])"
 )
+# One or two words and the only colon of an answer: "Emotions: happy, sad".
+_HEADING = re.compile(r"^[\s*_#]*[^\W\d_]+(?: [^\W\d_]+)?[*_]*(?:[:：][*_]+\s*|:\s+|：\s*)(?=[^:：]+$)")
 DERANGEMENTS = 20  # of the references, that a floor is the mean of
 
 
@@ -251,8 +253,16 @@ def _labelled(
 
 
 def _words(task: Task, labels: Sequence[str]) -> Mapping[str, str]:
-    """The accepted words of a task; without any, the references' labels."""
-    return task.words or {label.casefold(): label for label in labels}
+    """The accepted words of a task; without any, the references' labels.
+
+    Raises:
+        ValueError: two labels differ in case alone, which no answer tells apart.
+    """
+    spelt: dict[str, str] = {}
+    for label in () if task.words else labels:
+        if (other := spelt.setdefault(label.casefold(), label)) != label:
+            raise ValueError(f"the references' labels {other!r} and {label!r} differ in case alone: write them alike")
+    return task.words or spelt
 
 
 def _recognition(said: Sequence[Record], truth: Sequence[Record], task: Task, found: Scores) -> None:
@@ -377,13 +387,13 @@ def _open_vocabulary(said: Sequence[Record], truth: Sequence[Record], task: Task
 
 
 def words_of(record: Record) -> list[str]:
-    """The open-set words of a prediction: as given, or those that its text lists or joins.
+    """The open-set words of a prediction: as given, or those that its text lists or joins, without a heading.
 
     A list in brackets is read as MER-UniBench reads it, where "and" parts nothing.
     """
     if record.labels is not None:
         return list(record.labels)
-    text = (record.text or record.label or "").strip()
+    text = _HEADING.sub("", (record.text or record.label or "").strip())
     listed = read_labels(text if text.startswith("[") else _JOINS.sub(",", text))
     return [word for each in listed if (word := each.strip(" .!*-。！"))]
 

@@ -2,12 +2,16 @@
 """Results as text: the scores of one, and many in a table in the manner of Table II.
 
 '-' is a dimension that the model was not given. Models are ranked within groups that had the same modalities, and each
-score has its floor, what another clip's annotation gets, in a row of its own or beside it. A result of the preset
-`robust` has no Mean: padding an answer raises the mean of precision and recall, but not that of F1.
+score has its floor, what another clip's annotation gets, in a row of its own or beside it. A column whose numbers were
+computed differently, as `compare` would say, ranks nobody. A result of the preset `robust` has no Mean: padding an
+answer raises the mean of precision and recall, but not that of F1.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from xemogpt.eval.compare import settings_of
 
 # Column, path in `scores`, path in `floor`, factor: Table II prints percent but BLEU and CIDEr.
 COLUMNS: tuple[tuple[str, tuple[str, ...], float], ...] = (
@@ -36,7 +40,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("Gap", ("conflict", "gap"), 100.0),
     ("ECE", ("calibration", "ece"), 1.0),
 )
-# Where a higher number is better, best first; the one that most of a group have ranks it, the first of several such.
+# Where a higher number is better, best first; the one that most of a group have alike ranks it, the first of several.
 RANKING = ("Mean", "Robust F1", "UAR", "OV F1", "Hit rate", "WAF", "Conflict", "CIDEr")
 GROUPS = {("audio",): "audio only", ("visual",): "visual only", ("audio", "visual"): "visual and audio"}
 
@@ -60,18 +64,55 @@ def shown(number: float | None, factor: float) -> str:
 
 
 def groups(results: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    """Results by benchmark and modalities, those with both first, and in each group the best first."""
-    kinds: dict[tuple[str, tuple[str, ...]], list[Mapping[str, Any]]] = {}
+    """Results by benchmark, its version and modalities, those with both first, and in each group the best first."""
+    kinds: dict[tuple[str, int, tuple[str, ...]], list[Mapping[str, Any]]] = {}
     for each in results:
-        kinds.setdefault((each["benchmark"], tuple(sorted(each.get("modalities") or ()))), []).append(each)
-    paths = {name: path for name, path, _ in COLUMNS}
-    for (benchmark, modalities), members in sorted(
-        kinds.items(), key=lambda kind: (kind[0][0], -len(kind[0][1]), kind[0][1])
+        kind = (each["benchmark"], each.get("task_version") or 0, tuple(sorted(each.get("modalities") or ())))
+        kinds.setdefault(kind, []).append(each)
+    for (benchmark, version, modalities), members in sorted(
+        kinds.items(), key=lambda kind: (kind[0][:2], -len(kind[0][2]), kind[0][2])
     ):
-        have = [sum(value(each["scores"], paths[name]) is not None for each in members) for name in RANKING]
-        by = paths[RANKING[have.index(max(have))]]
-        members.sort(key=lambda each, by=by: -(value(each["scores"], by) or 0))  # type: ignore[misc]
-        yield f"{benchmark}, {GROUPS.get(modalities, ' and '.join(modalities))}", members
+        title = f"{benchmark} v{version}" if version else benchmark
+        yield f"{title}, {GROUPS.get(modalities, ' and '.join(modalities))}", _best_first(members)
+
+
+def _best_first(members: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Ordered by the column of `RANKING` that most have alike; others follow, those that are alike together."""
+    paths = [next(path for column, path, _ in COLUMNS if column == name) for name in RANKING]
+    ways = [Counter(way for way in _ways(members, path) if way is not None) for path in paths]
+    most = [max(counts.values(), default=0) for counts in ways]
+    by = most.index(max(most))
+    place = {way: index for index, (way, _) in enumerate(ways[by].most_common())}
+
+    def key(each: Mapping[str, Any]) -> tuple[int, float]:
+        (way,) = _ways([each], paths[by])
+        return len(place) if way is None else place[way], -(value(each["scores"], paths[by]) or 0)
+
+    return sorted(members, key=key)
+
+
+def _ways(members: Sequence[Mapping[str, Any]], path: Sequence[str]) -> list[str | None]:
+    """How each result's number was computed, as `compare` sees it; None where it has no such number."""
+    return [
+        None if value(each["scores"], path) is None else settings_of((each.get("signatures") or {}).get(path[0], ""))
+        for each in members
+    ]
+
+
+def _unlike(members: Sequence[Mapping[str, Any]], path: Sequence[str]) -> bool:
+    return len(set(_ways(members, path)) - {None}) > 1
+
+
+def ranked(column: str, path: Sequence[str], members: Sequence[Mapping[str, Any]]) -> list[int | None]:
+    """`ranks` of a group's results in a column; None for all where their numbers were computed differently."""
+    numbers = [value(each["scores"], path) for each in members]
+    return [None] * len(members) if _unlike(members, path) else ranks(column, numbers)
+
+
+def unranked(members: Sequence[Mapping[str, Any]]) -> str:
+    """A line that names the columns of a group in which `ranked` ranks nobody for that reason; "" for none."""
+    names = [name for name, path, _ in COLUMNS if _unlike(members, path)]
+    return f"Computed differently, so nobody is ranked: {', '.join(names)}." if names else ""
 
 
 def covered(coverage: Mapping[str, Any]) -> str:
@@ -108,7 +149,7 @@ def markdown(results: Sequence[Mapping[str, Any]]) -> str:
         spreads = [["95 %", ""] for _ in members]
         for name, path, factor in columns:
             numbers = [value(each["scores"], path) for each in members]
-            lines = zip(rows, spreads, floors, members, numbers, ranks(name, numbers), strict=True)
+            lines = zip(rows, spreads, floors, members, numbers, ranked(name, path, members), strict=True)
             for row, spread, floor, each, x, rank in lines:
                 row.append(f"**{shown(x, factor)}**" if rank == 1 else shown(x, factor))
                 ends = interval_of(each, path) or ()
@@ -116,7 +157,7 @@ def markdown(results: Sequence[Mapping[str, Any]]) -> str:
                 floor.append(shown(value(each["floor"], path), factor))
         below = [line for three in zip(rows, spreads, floors, strict=True) for line in three if any(line[1:])]
         table = _aligned([["model", "n", *(name for name, _, _ in columns)], *below])
-        parts += [f"**{title}**", table, *_signatures(members)]
+        parts += [f"**{title}**", table, *filter(None, [unranked(members)]), *_signatures(members)]
     return "\n\n".join(parts)
 
 

@@ -236,9 +236,25 @@ def test_records_of_every_kind_of_file(tmp_path: Path) -> None:
     assert read_records(row) == {"x": Record("x", "He nods.")}  # sentences by modality are not extracted cues
 
 
+@pytest.mark.parametrize("nothing", ["NaN", '"nan"', '" NaN "', "null", '" "'])
+def test_nan_is_nothing_in_every_field(tmp_path: Path, nothing: str) -> None:
+    """As pandas writes it, a number and a text: no class of its own, no word, and no valence."""
+    fields = ("label", "labels", "subset", "valence", "confidence", "implied")
+    row = ", ".join(f'"{name}": {nothing}' for name in fields)
+    lines = f'{{"id": "x", "text": "he nods", "audio": {nothing}, {row}}}\n{{"id": "y", "emotion": "sad", {row}}}\n'
+    lines += f'{{"video": {nothing}, "audio": "z.wav", "text": "", "labels": ["calm", {nothing}]}}\n'
+    found = read_records(write(tmp_path / "a.jsonl", lines))
+    assert found["x"] == Record("x", "he nods")
+    assert found["y"] == Record("y", label="sad")  # the next name of the field
+    assert found["z"] == Record("z", "", labels=("calm",))
+    row = write(tmp_path / "b.csv", 'id,text,labels,valence\nx,nan,"happy, nan",nan\n')
+    assert read_records(row)["x"] == Record("x", labels=("happy",))
+
+
 @pytest.mark.parametrize(
     ("name", "text", "match"),
     [
+        ("a.jsonl", '{"id": "x", "valence": Infinity}\n', "line 1: valence of x is inf, not a number"),
         ("a.csv", "name,text\nx,a\nx,b\n", r"a\.csv, line 3: id 'x' was there before, in line 2"),
         ("a.csv", 'name,text\nx,"a\nb"\ny,a,b\n', "line 4: has more fields"),
         ("a.csv", "name,text\nx\n", "line 2: has fewer fields"),

@@ -92,6 +92,19 @@ def test_modalities_that_a_model_does_not_take_are_refused(tmp_path: Path) -> No
         load_answerer("./nothing/here")
 
 
+def test_models_of_one_folder_name_are_told_apart_by_their_weights(tmp_path: Path) -> None:
+    ours, theirs = (load_answerer(str(make_tiny_model(tmp_path / f"seed{seed}" / "m", seed=seed))) for seed in (1, 2))
+    assert ours.name == theirs.name
+    before, after = ours.settings(), theirs.settings()
+    assert {key for key in before if before[key] != after[key]} == {"weights"}
+    chat = load_answerer(str(tiny_llava(tmp_path / "m")))
+    assert isinstance(chat, ChatModel)
+    before = chat.settings()
+    next(chat.model.parameters()).data.add_(1)
+    after = chat.settings()
+    assert {key for key in before if before[key] != after[key]} == {"weights"}
+
+
 def test_xemogpt_hears_or_sees_only_what_is_declared(clips: list[Item], tmp_path: Path) -> None:
     folder = make_tiny_model(tmp_path / "m")
     deaf = load_answerer(str(folder), modalities=["visual"])

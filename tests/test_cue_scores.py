@@ -92,11 +92,19 @@ def test_a_dimension_that_was_not_given_is_none_and_models_still_compare(
     rows = compare(read_result(tmp_path / "both.json"), read_result(tmp_path / "deaf.json"))
     assert {row.metric: row.difference for row in rows}["visual_f1"] == 0
     note = "unlike means: A of visual+audio+global, B of visual+global"
-    assert {row.metric: row.note for row in rows if row.note} == {"mean_f1": note, "robust_mean_f1": note}
+    assert {row.metric: row.note for row in rows if row.note} == {
+        "mean_f1_per_clip": note,
+        "robust_mean_f1_per_clip": note,
+    }
+    per_clip = {row["id"]: row["scores"]["mean_f1"] for row in both["samples"]}
+    a = {row.metric: row.a for row in rows}
+    assert a["mean_f1_per_clip"] == pytest.approx(np.mean(list(per_clip.values())))
+    assert a["visual_f1"] == pytest.approx(both["scores"]["emocue_360"]["visual"]["f1"])  # this is the result's own
+    assert not {"mean_f1", "robust_mean_f1"} & set(a)
     assert not any(row.note for row in compare(*[read_result(tmp_path / "both.json")] * 2))
     assert main(["compare", str(tmp_path / "both.json"), str(tmp_path / "deaf.json")]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert lines["mean_f1"].endswith(note)
+    assert lines["mean_f1_per_clip"].endswith(note)
     assert "unlike" not in lines["visual_f1"]
     other = read_result(tmp_path / "deaf.json")
     other["signatures"]["emocue_360"] = other["signatures"]["emocue_360"].replace("words", "others")
@@ -162,6 +170,33 @@ def test_a_group_is_ranked_by_what_most_of_it_have() -> None:
     scores["high"]["emocue_360"] = {"mean": 0.8}
     ((_, members),) = groups(rows)
     assert [each["model"] for each in members] == ["low", "high"]
+
+
+def test_what_compare_refuses_is_not_ranked(tmp_path: Path) -> None:
+    """Presets, wheels and versions of a benchmark are told apart; what is alike is ranked."""
+    results = []
+    for model, said, preset in (("low", SAID, "official"), ("high", TRUTH, "robust"), ("top", TRUTH, "official")):
+        result = score(said, TRUTH, Task(("emocue_360",), cues={"encoder": Words(), "preset": preset}))
+        results.append(result | {"model": model, "file": model, "benchmark": "t", "task_version": 1, "modalities": []})
+    table = markdown(results)
+    header, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if "|" in line]
+    bold = {row[0]: {name for name, cell in zip(header, row, strict=False) if "**" in cell} for row in rows}
+    assert bold["top"] == {"Mean", "Robust F1"}  # a robust result has no Mean, and all have one Robust F1
+    assert bold["high"] == {"Robust F1"}
+    assert "Computed differently, so nobody is ranked: Vis P, Vis R, Aud P, Aud R, Glo P, Glo R." in table
+    write_page(tmp_path / "page.html", results)
+    assert "so nobody is ranked: Vis P" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "nobody" not in markdown([results[0], results[2]])
+    titles = [title for title, _ in groups([results[0], results[2] | {"task_version": 2}])]
+    assert titles == ["t v1, ", "t v2, "]
+    wheels = [
+        {"model": name, "benchmark": "t", "scores": {"open_vocabulary": {"f1": f1}}, "floor": {}}
+        | {"signatures": {"open_vocabulary": signature}, "coverage": {"scored": 1, "references": 1}}
+        for name, f1, signature in (("a", 0.9, "x"), ("b", 0.1, "y"), ("c", 0.2, "y"), ("d", 0.3, "x"))
+    ]
+    assert "**" not in markdown(wheels).replace("**t, **", "")
+    ((_, members),) = groups(wheels)
+    assert [each["model"] for each in members] == ["a", "d", "c", "b"]
 
 
 def test_failed_extractions_are_counted_and_named() -> None:

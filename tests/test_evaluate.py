@@ -5,6 +5,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,18 @@ def items(count: int = 5) -> list[Item]:
     return [Item(Record(f"c{i}", label="sad"), Path(f"c{i}.mp4"), None) for i in range(count)]
 
 
+def test_blank_answers_count_as_wrong(tmp_path: Path) -> None:
+    class Silent(Parrot):
+        def answers(self, items: Sequence[Item], *_: Any) -> Iterator[str]:
+            yield from ("" if item.reference.id == "c0" else "sad" for item in items)
+
+    out = tmp_path / "answers.jsonl"
+    assert generate(BENCHMARK, items(2), Silent(), out, progress=False) == {}
+    truth = {item.reference.id: item.reference for item in items(2)}
+    result = score(read_records(out), truth, Task(("recognition",), words=BENCHMARK.words))
+    assert (result["scores"]["recognition"]["war"], result["coverage"]["empty"]) == (0.5, ["c0"])
+
+
 def test_generation_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     out = tmp_path / "answers.jsonl"
     with pytest.raises(KeyboardInterrupt):
@@ -80,11 +93,59 @@ def test_answers_of_another_model_are_not_mixed_in(tmp_path: Path) -> None:
         generate(BENCHMARK, items(6), other, out, progress=False)
 
 
+def test_answers_of_other_weights_prompts_or_media_of_one_name_are_not_mixed_in(tmp_path: Path) -> None:
+    """Folders may be called alike, a prompt be edited under its id, a root have other clips of the same ids."""
+    out, clip = tmp_path / "answers.jsonl", tmp_path / "a.mp4"
+    clip.write_bytes(b"1234")
+    item, more = Item(Record("a"), clip, None, "Well."), Item(Record("b"), tmp_path / "b.mp4", None)
+
+    class Trained(Parrot):
+        weights = "11"
+
+        def settings(self) -> dict[str, Any]:
+            return {"kind": "parrot", "weights": self.weights}
+
+    class Retrained(Trained):
+        weights = "22"
+
+    def ask(*clips: Item, answerer: Parrot | None = None, text: str = "Which emotion?") -> list[str]:
+        answerer = answerer or Trained()
+        generate(replace(BENCHMARK, prompt=Prompt("ask-1", text)), clips, answerer, out, progress=False)
+        return answerer.asked
+
+    assert ask(item) == ["a"]
+    assert ask(item) == []
+    assert read_records(out)["a"].text == "I am a"
+    with pytest.raises(ValueError, match=r"with settings\.weights '11', not '22'; give another --out"):
+        ask(item, answerer=Retrained())
+    with pytest.raises(ValueError, match=r"with settings\.weights '11', not None"):
+        ask(item, answerer=Parrot())
+    with pytest.raises(ValueError, match=r"with prompt_sha256 '\w+', not '\w+'"):
+        ask(item, text="Which mood?")
+    other = tmp_path / "other" / "a.mp4"
+    other.parent.mkdir()
+    other.write_bytes(b"12345")
+    for changed in (
+        replace(item, video=other),
+        replace(item, audio=tmp_path / "a.wav"),
+        replace(item, subtitle="No."),
+    ):
+        with pytest.raises(ValueError, match=r"with media {'a\.mp4': 4, 'subtitle': '\w+'}, not {.*} for a;"):
+            ask(changed, more)
+    assert ask(more) == ["b"]  # of a clip that is not asked about now nothing is known
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    for row in rows:  # as older versions wrote them
+        del row["prompt_sha256"], row["media"], row["settings"]["weights"]
+    out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert ask(replace(item, video=other), more, text="Which mood?") == []
+
+
 class Script(BaseHTTPRequestHandler):
     """An OpenAI-compatible server that fails first, and then answers what it was sent."""
 
     requests: list[dict] = []
     failures: list[int] = []
+    silences = {"silent": "", "blank": " \n", "none": None}
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -93,9 +154,10 @@ class Script(BaseHTTPRequestHandler):
             return
         self.requests.append(body)
         kinds = [part["type"] for part in body["messages"][0]["content"]]
-        text = "" if "silent" in str(body["messages"]) else " ".join(kinds)
+        text = next((text for word, text in self.silences.items() if word in str(body["messages"])), " ".join(kinds))
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
-        self.reply(200, {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]})
+        choices = [] if "absent" in str(body["messages"]) else [choice]
+        self.reply(200, {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": choices})
 
     def reply(self, status: int, data: dict) -> None:
         content = json.dumps(data).encode()
@@ -127,7 +189,7 @@ def test_endpoint_sends_frames_and_sound_and_outlives_errors(server: str, tmp_pa
         Item(Record("no sound"), no_sound, None),
         Item(Record("sound"), None, sound),
         Item(Record("broken"), broken, None),
-        Item(Record("quiet"), both, None, "silent"),
+        *(Item(Record(word), both, None, word) for word in ("silent", "blank", "none", "absent")),
     ]
     Script.failures = [500, 429]
     endpoint = Endpoint("m", server, ("visual", "audio"), frames=2, max_audio_seconds=1)
@@ -135,7 +197,7 @@ def test_endpoint_sends_frames_and_sound_and_outlives_errors(server: str, tmp_pa
     assert found[:3] == ["image_url image_url input_audio text", "image_url image_url text", "input_audio text"]
     assert isinstance(found[3], Refused)
     assert "c_text.mp4" in found[3].reason
-    assert found[4] == Refused("the endpoint answered without text")
+    assert found[4:] == ["", "", "", Refused("the endpoint sent no answer")]  # blank is said by the model
     first = Script.requests[0]
     assert (first["max_tokens"], first["temperature"]) == (7, 0)
     assert first["messages"][0]["content"][-1]["text"] == 'What is said in the clip: "Well."\nWhich emotion?'
@@ -204,6 +266,15 @@ def test_recognition_reads_answers_and_notes_those_it_cannot_read() -> None:
     assert result["notes"] == ["recognition: 1 of 4 answers name no label of the set, or several"]
 
 
+def test_labels_that_differ_in_case_alone_are_refused() -> None:
+    """Answers are read without case, so the same answers as the references would be wrong."""
+    truth = {n: Record(n, label=label) for n, label in zip("abc", ("Happy", "happy", "Sad"), strict=True)}
+    with pytest.raises(ValueError, match="labels 'Happy' and 'happy' differ in case alone"):
+        score(truth, truth, Task(("recognition",)))
+    del truth["b"]
+    assert score(truth, truth, Task(("recognition",)))["scores"]["recognition"]["recalls"] == {"Happy": 1, "Sad": 1}
+
+
 def test_a_reference_without_a_label_is_no_class_and_no_right_answer(tmp_path: Path) -> None:
     """A blank cell is no label, an answer that names none is not right there, and the labelled rest is scored."""
     (tmp_path / "truth.csv").write_text("id,label\na,happy\nb,sad\nc, \n")
@@ -243,7 +314,8 @@ def test_other_metrics_by_hand() -> None:
     [
         "happy, anxious", "Happy and anxious.", "happy & anxious", "1. happy\n2. anxious", "- happy\n- anxious",
         "1) Happy 2) Anxious", "happy\nanxious", "**happy**, and anxious!", "happy；anxious", "happy 和 anxious",
-        "['happy', 'anxious']",
+        "['happy', 'anxious']", "Emotions: happy, anxious", "**Emotion words:**\n- happy\n- anxious",
+        "情绪：happy、anxious", "Answer: ['happy', 'anxious']",
     ],
 )  # fmt: skip
 def test_words_of_an_answer_however_it_lists_them(answer: str) -> None:
@@ -253,6 +325,11 @@ def test_words_of_an_answer_however_it_lists_them(answer: str) -> None:
 def test_words_of_a_list_in_brackets_are_those_of_the_official_metric() -> None:
     assert words_of(Record("a", "['sad and lonely', 'calm']")) == ["sad and lonely", "calm"]
     assert words_of(Record("a", "平和、brand-new, self-and-other")) == ["平和", "brand-new", "self-and-other"]
+
+
+def test_a_colon_that_ends_no_heading_stays() -> None:
+    for text in ("re:zero, calm", "happy: 0.9, sad: 0.1", "calm, note: sad", "what she seems: calm", "Emotions:"):
+        assert words_of(Record("a", text)) == [each.strip() for each in text.lower().split(",")]
 
 
 def test_answers_without_a_known_word_are_counted() -> None:

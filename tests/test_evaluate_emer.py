@@ -96,7 +96,7 @@ def test_emer_from_the_command_line_survives_kills(
     assert result["coverage"]["missing"] == [BROKEN, ABSENT]
     assert list(result["coverage"]["rejected"]) == [BROKEN]
     assert result["coverage"]["expected"] == 332
-    assert (result["benchmark"], result["task_version"], result["prompt_id"]) == ("emer", 1, "reason-en-1")
+    assert (result["benchmark"], result["task_version"], result["prompt_id"]) == ("emer", 2, "reason-en-1")
     assert result["settings"]["kind"] == "xemogpt"
     assert {"commit", "seed", "machine", "versions", "command", "generation", "modalities"} <= set(result)
     assert set(result["signatures"]) >= {"emocue_360", "bleu_4", "cider"}

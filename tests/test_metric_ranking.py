@@ -77,3 +77,6 @@ def test_document_shows_what_was_measured(root: Path) -> None:
             low, high = found["kendall_interval"]
             cells.append(f"{found['kendall']:.2f} ({low:.2f} to {high:.2f})")
         assert f"| {name} | {cells[0]} | {cells[1]} |" in document
+    for name, row in measured["differences"].items():
+        low, high = row["interval"]
+        assert f"| {name} | {row['kendall']:.2f} ({low:.2f} to {high:.2f}) |" in document
