@@ -74,7 +74,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--trust-remote-code",
         action="store_true",
         default=None,
-        help="allow a model from the Hub to run the code it brings (folders may always)",
+        help="allow a model from the Hub to run the code it brings (folders that --model names may always)",
     )
 
 

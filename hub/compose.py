@@ -8,8 +8,13 @@ Bridges, projectors and cue heads of the result are untrained, and its configura
 """
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+PART = ".part"  # ends the name of a folder that is being written
 
 
 def compose(
@@ -47,7 +52,7 @@ def compose(
     from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
     from xemogpt.processing_xemogpt import XEmoGPTProcessor
 
-    out = empty_folder(out)
+    refuse_full(out)
     if isinstance(dtype, str):
         dtype = torch_dtype(dtype)
 
@@ -72,12 +77,12 @@ def compose(
     use_processor_tokens(model, processor)
     if isinstance(dtype, torch.dtype):
         model.to(dtype)
-    model.save_pretrained(out)
-    processor.save_pretrained(out)
-    write_model_card(
-        model, out, "It was composed from backbones; nothing of it has been trained for this task.", title
-    )
-    return out
+    origin = "It was composed from backbones; nothing of it has been trained for this task."
+    with new_folder(out) as folder:
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+        write_model_card(model, folder, origin, title or Path(out).absolute().name)
+    return Path(out)
 
 
 def use_processor_tokens(model: Any, processor: Any) -> None:
@@ -90,11 +95,44 @@ def use_processor_tokens(model: Any, processor: Any) -> None:
 
 def empty_folder(path: str | os.PathLike) -> Path:
     """Creates `path`; refuses one that holds anything, so that no checkpoint is half overwritten."""
+    refuse_full(path)
     folder = Path(path)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} exists and is not empty; choose another --out or remove it")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def refuse_full(path: str | os.PathLike) -> None:
+    """Raises FileExistsError where `path` is a file, or holds more than what a killed run of `new_folder` left."""
+    folder = Path(path)
+    if folder.exists() and (not folder.is_dir() or any(each.name != PART for each in folder.iterdir())):
+        raise FileExistsError(f"{folder} exists and is not empty; choose another --out or remove it")
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """A folder to fill, which becomes `path` once all is in it: a killed run leaves none that could pass for done.
+
+    Raises:
+        FileExistsError: see `refuse_full`.
+    """
+    refuse_full(path)
+    folder = Path(path)
+    there = folder.is_dir()  # maybe as a mount point, which nothing can be renamed to
+    part = folder / PART if there else folder.with_name(folder.name + PART)
+    if part.exists():
+        shutil.rmtree(part)
+    part.mkdir(parents=True)
+    try:
+        yield part
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    if not there:
+        part.rename(folder)
+        return
+    for each in part.iterdir():
+        each.rename(folder / each.name)
+    part.rmdir()
 
 
 def own_processor(cls: Any, source: str | os.PathLike) -> Any:

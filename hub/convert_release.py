@@ -97,7 +97,7 @@ def convert(
     import torch
     from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoTokenizer
 
-    from xemogpt.hub.compose import empty_folder, torch_dtype, use_processor_tokens
+    from xemogpt.hub.compose import new_folder, refuse_full, torch_dtype, use_processor_tokens
     from xemogpt.hub.model_card import write_model_card
     from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
     from xemogpt.processing_xemogpt import XEmoGPTProcessor, XEmoGPTVideoProcessor
@@ -105,8 +105,7 @@ def convert(
     report = ConversionReport(out=os.fspath(out), checkpoint=os.fspath(checkpoint))
     if lora_alpha is not None and not 0 < lora_alpha < float("inf"):
         raise ValueError(f"lora_alpha must be a positive number, not {lora_alpha}")
-    if Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
-        raise FileExistsError(f"{out} exists and is not empty; choose another --out or remove it")
+    refuse_full(out)
     state = _read(checkpoint)
     state, lora = _sort_keys(state, report)
     shapes = _shapes(state)
@@ -117,7 +116,6 @@ def convert(
     _untie_if_different(model, state)
     _load(model, state, report)
     adapter = _apply_lora(model, state, lora, lora_alpha, keep_lora, report)
-    folder = empty_folder(out)
     processor = XEmoGPTProcessor.build(
         AutoTokenizer.from_pretrained(llm),
         XEmoGPTVideoProcessor.like(AutoImageProcessor.from_pretrained(clip), backend="pil"),
@@ -127,13 +125,16 @@ def convert(
     )
     use_processor_tokens(model, processor)
     model.config.untrained_parts = sorted({key.removeprefix("model.") for key in report.missing})
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    write_model_card(model, folder, "Its weights were converted from the authors' release, which names no licence.")
-    if adapter is not None:
-        _save_adapter(adapter, report.lora, folder)
-    names = {"out": folder.name, "checkpoint": Path(checkpoint).name}  # no paths of the machine that it ran on
-    (folder / "conversion.json").write_text(json.dumps(asdict(report) | names, indent=1) + "\n", encoding="utf-8")
+    name = Path(out).absolute().name
+    names = {"out": name, "checkpoint": Path(checkpoint).name}  # no paths of the machine that it ran on
+    origin = "Its weights were converted from the authors' release, which names no licence."
+    with new_folder(out) as folder:
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+        write_model_card(model, folder, origin, name)
+        if adapter is not None:
+            _save_adapter(adapter, report.lora, folder)
+        (folder / "conversion.json").write_text(json.dumps(asdict(report) | names, indent=1) + "\n", encoding="utf-8")
     return report
 
 

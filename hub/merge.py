@@ -7,6 +7,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from xemogpt.data.jsonl import one_line
+
 
 def merge(adapter: str | os.PathLike, out: str | os.PathLike, model: str | os.PathLike | None = None) -> Path:
     """Writes a model folder with weights, processor and code that needs no PEFT.
@@ -21,7 +23,7 @@ def merge(adapter: str | os.PathLike, out: str | os.PathLike, model: str | os.Pa
     """
     from peft import PeftModel
 
-    from xemogpt.hub.compose import empty_folder, own_processor
+    from xemogpt.hub.compose import new_folder, own_processor
     from xemogpt.hub.model_card import write_model_card
     from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
     from xemogpt.processing_xemogpt import XEmoGPTProcessor
@@ -37,11 +39,12 @@ def merge(adapter: str | os.PathLike, out: str | os.PathLike, model: str | os.Pa
     whole = set(config.modules_to_save or ())
     merged.config.caution = None  # it told of the base's data alone
     merged.config.untrained_parts = [part for part in merged.config.untrained_parts if part.split(".")[0] not in whole]
-    folder = empty_folder(out)
-    merged.save_pretrained(folder)
-    own_processor(XEmoGPTProcessor, source).save_pretrained(folder)
-    write_model_card(merged, folder, "An adapter trained by this project's stage 3 was merged into it.")
-    return folder
+    origin = "An adapter trained by this project's stage 3 was merged into it."
+    with new_folder(out) as folder:
+        merged.save_pretrained(folder)
+        own_processor(XEmoGPTProcessor, source).save_pretrained(folder)
+        write_model_card(merged, folder, origin, Path(out).absolute().name)
+    return Path(out)
 
 
 def adapter_of(adapter: str | os.PathLike, model: str | os.PathLike | None = None) -> tuple[Any, str]:
@@ -51,16 +54,20 @@ def adapter_of(adapter: str | os.PathLike, model: str | os.PathLike | None = Non
     compared with the ones that it names, as these are gone or on the Hub, there is a warning.
 
     Raises:
-        FileNotFoundError: no adapter there, or its model is gone.
+        FileNotFoundError: no adapter there, or its model is gone. OSError: its configuration cannot be read.
         ValueError: `model` has other weights than the model that the adapter names, or it names none.
     """
     from peft import PeftConfig
 
+    file = Path(adapter) / "adapter_config.json"
     try:
         config = PeftConfig.from_pretrained(adapter)
-    except ValueError as error:  # so PEFT says that it found none, here or on the Hub
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if file.is_file():
+            raise OSError(f"{file}: cannot be read ({one_line(error)})") from error
+        cause = "" if Path(adapter).is_dir() else f" ({one_line(error.__cause__ or error)[:300]})"  # on the Hub
         raise FileNotFoundError(
-            f"{adapter}: holds no adapter_config.json; give the output folder of stage 3"
+            f"{adapter}: holds no adapter_config.json{cause}; give the output folder of stage 3"
         ) from error
     named = config.base_model_name_or_path
     if model is None:

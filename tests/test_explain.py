@@ -18,9 +18,10 @@ from tiny_model import make_tiny_model
 from transformers import AutoModelForMultimodalLM, AutoProcessor, TextIteratorStreamer
 
 from xemogpt import __version__
+from xemogpt.inference.batch import explain_files
 from xemogpt.inference.clips import Clip
 from xemogpt.inference.explain import explain, load_explainer
-from xemogpt.inference.explainer import Explainer, collate
+from xemogpt.inference.explainer import Explainer, collate, weights_mark
 from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejection
 from xemogpt.media_xemogpt import load_audio, load_video
 
@@ -239,6 +240,26 @@ def test_adapter_goes_onto_the_model_that_it_names(hubert: Path, adapter: Path, 
         assert Explainer(copy, adapter=adapter).name == str(copy)
 
 
+def test_code_in_a_folder_that_only_an_adapter_names_is_not_run(
+    hubert: Path, adapter: Path, clips: list[Path], tmp_path: Path
+) -> None:
+    """A downloaded adapter may name a base that came with it, and hold code there."""
+    mine = Path(shutil.copytree(adapter, tmp_path / "mine"))
+    base = Path(shutil.copytree(hubert, mine / "base"))
+    described = json.loads((mine / "adapter_config.json").read_text())
+    (mine / "adapter_config.json").write_text(json.dumps(described | {"base_model_name_or_path": str(base)}))
+    for file in base.glob("*_xemogpt.py"):
+        file.write_text(f"{file.read_text()}\nopen({str(tmp_path / 'run')!r}, 'w').close()\n")
+    expected = explain(clips[0], model=hubert, adapter=adapter, **SHORT)
+    given: dict[str, Any]
+    for given in ({"adapter": mine}, {"model": base, "adapter": mine, "trust_remote_code": False}):
+        assert explain(clips[0], **given, **SHORT).text == expected.text
+    explain_files(clips[:1], tmp_path / "out.jsonl", adapter=mine, decoding=Decoding(max_new_tokens=2))
+    assert not (tmp_path / "run").exists()
+    explain(clips[0], model=base, adapter=mine, **SHORT)  # what the user names is run
+    assert (tmp_path / "run").exists()
+
+
 def test_adapter_of_another_model_is_refused(adapter: Path, tmp_path: Path) -> None:
     other = make_tiny_model(tmp_path / "other", seed=1)
     with pytest.raises(ValueError, match=r"adapter\d*: belongs to .*, not to .*other, whose weights are others"):
@@ -428,3 +449,16 @@ def test_collate_pads_text_left_and_media_right() -> None:
     assert batch["input_ids"].tolist() == [[5, 6], [9, 7]]
     assert batch["input_values"].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
     assert batch["pixel_values_videos"].shape == (1, 2)
+
+
+def test_mark_of_weights_sees_every_part_of_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    dtypes, cpu = [], torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda self: dtypes.append(self.dtype) or cpu(self))
+    for rows in (64, 96, 128, 1536):
+        layer = torch.nn.Linear(64, rows, bias=False)
+        marks = {weights_mark(layer)}
+        for columns in (slice(1, 32), slice(32, 64)):
+            layer.weight.data[:, columns] += 1
+            marks.add(weights_mark(layer))
+        assert len(marks) == 3
+    assert set(dtypes) == {torch.float32}  # Apple's mps has no float64

@@ -252,6 +252,28 @@ def test_answers_about_other_media_are_not_taken_for_these(
         explain_files(replace(clip, **change), out, model=model, decoding=SHORT)
 
 
+def test_clips_of_another_manifest_with_the_same_names_are_not_taken_for_done(
+    model: Path, clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, run = tmp_path / "out.jsonl", {"model": model, "decoding": SHORT}
+    for folder, clip in (("a", clips[0]), ("b", clips[1])):
+        (tmp_path / folder).mkdir()
+        shutil.copy(clip, tmp_path / folder / "clip1.mp4")
+        (tmp_path / folder / "m.jsonl").write_text('{"video": "clip1.mp4"}\n')
+    assert explain_files(tmp_path / "a" / "m.jsonl", out, **run).explained == 1
+    (row,) = rows(out)
+    assert row["bytes"] == [clips[0].stat().st_size]
+    with pytest.raises(ValueError, match=r"an answer about clip1\.mp4 when its files had other sizes .*name another"):
+        explain_files(tmp_path / "b" / "m.jsonl", out, **run)
+    assert rows(out) == [row]
+    monkeypatch.chdir(tmp_path / "a")  # from another folder, and after what is done has been cleared away
+    assert explain_files("m.jsonl", out, **run).skipped == 1
+    Path("clip1.mp4").unlink()
+    assert explain_files("m.jsonl", out, **run).skipped == 1
+    out.write_bytes(json_line({key: value for key, value in row.items() if key != "bytes"}))  # as older ones were
+    assert explain_files(tmp_path / "b" / "m.jsonl", out, **run).skipped == 1
+
+
 def test_answers_of_a_retrained_model_are_not_mixed(model: Path, clips: list[Path], tmp_path: Path) -> None:
     out, folder = tmp_path / "out.jsonl", tmp_path / "model"
     shutil.copytree(model, folder)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 from tiny_model import audio_config, text_config, tiny_tokenizer
 from transformers import (
@@ -31,6 +32,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from xemogpt.cli import main
 from xemogpt.hub import tiny
+from xemogpt.hub.merge import adapter_of
 from xemogpt.hub.tiny import SMOLLM2, WHISPER, Payload
 
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -361,9 +363,23 @@ def test_changed_recipe_is_another_folder(
     monkeypatch.setattr(tiny, "SEED", 1)
     second = assemble()
     assert visible(cache) == sorted([first.name, second.name])
-    monkeypatch.setattr(tiny, "__version__", "99")  # later code of one installation replaces what it made before
-    third = assemble()
-    assert visible(cache) == sorted([first.name, third.name])
+
+
+def test_changed_code_is_renewed_where_adapters_look_for_it(
+    assemble: functools.partial, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = assemble()
+    before, made = contents(folder), json.loads((folder / tiny.RECIPE_FILE).read_text())
+    described = LoraConfig(base_model_name_or_path=str(folder), target_modules=["q_proj"])
+    described.save_pretrained(cache.parent / "adapter")
+    (folder / "modeling_xemogpt.py").write_text("# last week's\n")
+    monkeypatch.setattr(tiny, "__version__", "99")
+    assert assemble() == folder
+    assert visible(cache) == [folder.name]
+    assert adapter_of(cache.parent / "adapter")[1] == str(folder)
+    after = contents(folder)
+    assert json.loads(after.pop(tiny.RECIPE_FILE))["fingerprint"] != made["fingerprint"]
+    assert after == {name: content for name, content in before.items() if name != tiny.RECIPE_FILE}
 
 
 def test_default_recipe_names_the_payloads() -> None:

@@ -240,6 +240,30 @@ def test_merge_says_what_it_needs(place: Path, trained: Path, tmp_path: Path) ->
     assert not (tmp_path / "out").exists()
 
 
+def test_adapter_that_cannot_be_read_is_no_missing_one(tmp_path: Path) -> None:
+    for torn in ('{"peft_type": "LO', "[]"):
+        (tmp_path / "adapter_config.json").write_text(torn)
+        with pytest.raises(OSError, match=r"adapter_config\.json: cannot be read \(.+\)"):
+            merge(tmp_path, tmp_path / "out")
+    with pytest.raises(FileNotFoundError, match=r"someone/adapter: holds no adapter_config\.json \(.+\); give the"):
+        merge("someone/adapter", tmp_path / "out")
+
+
+def test_merging_that_is_killed_leaves_no_model(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("xemogpt.hub.compose.own_processor", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            merge(trained, tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+    assert "\n# merged\n" in (merge(trained, tmp_path / "merged") / "README.md").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["merged"]
+
+
 def test_export_takes_what_belongs_on_the_hub_and_nothing_else(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
