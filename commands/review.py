@@ -63,8 +63,8 @@ def run_review(args: argparse.Namespace) -> int:
         out.mkdir(parents=True, exist_ok=True)
         tasks = label_studio.to_tasks(items, args.media)
         (out / "tasks.json").write_text(json.dumps(tasks, ensure_ascii=False, indent=1), encoding="utf-8")
-        (out / "interface.xml").write_text(label_studio.interface(), encoding="utf-8")
-        names = {item.key: item.video or item.audio for item in items}
+        (out / "interface.xml").write_text(label_studio.interface(items), encoding="utf-8")
+        names = {key: file for item in items for key, file in item.files.items()}
         (out / "files.json").write_text(json.dumps(names, indent=1), encoding="utf-8")
         say(f"{len(tasks)} tasks -> {out}/tasks.json; files.json says which file goes by which key")
         return 0

@@ -26,8 +26,8 @@ def export_samples(samples: Iterable[EmotionSample], out: str | os.PathLike) -> 
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path.parent}: no such folder to write {path.name} in; make it first")
     scratch = path.with_name(f".{path.name}.part")
-    here = path.parent.resolve()
-    located = (_relative(sample, here) for sample in _once(samples))
+    folders = [Path(os.path.abspath(path.parent)), path.parent.resolve()]  # clips may be named by either
+    located = (_relative(sample, folders) for sample in _once(samples))
     try:
         count = _write_jsonl(located, scratch) if path.suffix == ".jsonl" else write_parquet(located, scratch)
         os.replace(scratch, path)
@@ -71,11 +71,12 @@ def _once(samples: Iterable[EmotionSample]) -> Iterator[EmotionSample]:
         yield sample
 
 
-def _relative(sample: EmotionSample, here: Path) -> EmotionSample:
+def _relative(sample: EmotionSample, folders: list[Path]) -> EmotionSample:
     def named() -> Iterator[tuple[str, str]]:
         for kind in ("video", "audio"):
             if given := getattr(sample, kind):
                 full = Path(os.path.abspath(given))
-                yield kind, full.relative_to(here).as_posix() if full.is_relative_to(here) else str(full)
+                here = next((folder for folder in folders if full.is_relative_to(folder)), None)
+                yield kind, full.relative_to(here).as_posix() if here else str(full)
 
     return dataclasses.replace(sample, **dict(named()))  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from media_factory import pattern, tone, write_media
 
 from xemogpt.cli import main
 from xemogpt.data.check import check_dataset
+from xemogpt.data.export import export_samples
 from xemogpt.data.readers import IncompleteDataError, read_dataset
 from xemogpt.data.sample import read_manifest
 
@@ -124,6 +125,17 @@ def test_an_export_has_every_id_once(tmp_path: Path, capsys: pytest.CaptureFixtu
     for option in ("links=true", "strict=false"):
         assert main(["data", "check", "mer2023", str(root), "--option", option]) == 2
         assert "is none of a reader; see --links" in capsys.readouterr().err
+
+
+def test_an_export_below_a_link_names_clips_by_their_place(tmp_path: Path) -> None:
+    root, link = tmp_path / "real" / "set", tmp_path / "link"
+    root.mkdir(parents=True)
+    (root / "labels.csv").write_text("name,label\na,sad\n")
+    (root / "a.mp4").touch()
+    link.symlink_to(tmp_path / "real")
+    for given, out in ((link / "set", link / "set"), (root, link / "set"), (root, root)):
+        export_samples(read_dataset("folder", given), out / "manifest.jsonl")
+        assert json.loads((out / "manifest.jsonl").read_text())["video"] == "a.mp4"
 
 
 def test_an_export_goes_on_to_the_builder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

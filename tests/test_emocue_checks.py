@@ -10,6 +10,7 @@ from emocue_clips import make_clips
 
 from xemogpt.cli import main
 from xemogpt.data.cues import split_cues
+from xemogpt.data.emocue import checks
 from xemogpt.data.emocue.answers import CueList, Merged, UnusableAnswer, parse_answer
 from xemogpt.data.emocue.checks import GateLimits, gate, gate_caption, polarity, valence, verify
 from xemogpt.data.emocue.client import Spending
@@ -55,6 +56,12 @@ def test_flags_tell_what_only_the_label_shows_and_what_denies_it() -> None:
     assert without[0]["flags"] == []  # nobody looked without the label: nothing to compare with
 
 
+def test_a_blind_pass_that_saw_nothing_supports_nothing() -> None:
+    told = one_pass("visual", ("visual", "She smiles broadly."), sees=("frames",))
+    blind = one_pass("blind", sees=("frames",), blind=True)
+    assert [cue["flags"] for cue in verify([told, blind], ["happy"])["cues"]] == [["only with label"]]
+
+
 def test_support_is_of_the_same_modality_and_no_adverb_is_support() -> None:
     told = one_pass("visual", ("visual", "Her lips tremble."), ("visual", "She nods clearly."), sees=("frames",))
     blind = one_pass("blind", ("audio", "Her voice trembles."), ("visual", "She blinks clearly."), blind=True,
@@ -64,7 +71,9 @@ def test_support_is_of_the_same_modality_and_no_adverb_is_support() -> None:
     assert verify([told, seen], [])["cues"][0]["flags"] == []
 
 
-@pytest.mark.parametrize("denial", ["There is no smile.", "He remains without any smile."])
+@pytest.mark.parametrize(
+    "denial", ["There is no smile.", "He remains without any smile.", "There is hardly a smile or laugh."]
+)
 def test_a_short_denial_conflicts_with_a_long_cue(denial: str) -> None:
     smile = "A broad smile lights up his whole face."
     seen = one_pass("visual", ("visual", smile), ("visual", denial), sees=("frames",))
@@ -227,6 +236,22 @@ def test_the_gate_of_captions() -> None:
         assert gate_caption(foreign, cues, 25) == ["the caption says something else than the cues"]
 
 
+@pytest.mark.parametrize(
+    ("caption", "cues", "taken"),
+    [
+        ("She never smiles broadly at the camera.", ["She smiles broadly at the camera."], False),
+        ("She smiles broadly at the camera.", ["She does not smile at the camera."], False),
+        ("Never smiling, her voice breaking.", ["She smiles broadly.", "Her voice breaks."], False),
+        ("She does not smile at the camera.", ["She never smiles at the camera."], True),
+        ("She frowns and never smiles, her voice breaking.", ["She frowns.", "No smile.", "Her voice breaks."], True),
+        ("She can't help but smile broadly.", ["She smiles broadly."], True),
+    ],
+)
+def test_a_caption_does_not_turn_its_cues_round(caption: str, cues: list[str], taken: bool) -> None:
+    wanted = [] if taken else ["the caption says the opposite of the cues"]
+    assert gate_caption(caption, cues, 25) == wanted
+
+
 @pytest.mark.parametrize("text", ['{"cues": []}', '```json\n{"cues": []}\n```', '<think>Hm.</think>\n{"cues": []}'])
 def test_an_answer_is_found(text: str) -> None:
     assert parse_answer(text, "stop", CueList).cues == []
@@ -321,7 +346,7 @@ def test_a_bad_recipe_says_what_is_wrong(key: str, value: Any, message: str, tmp
         load_recipe(tmp_path / "r.yaml", {key: value})
 
 
-def test_fingerprints_change_from_the_changed_stage_on(tmp_path: Path) -> None:
+def test_fingerprints_change_from_the_changed_stage_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writers = {name: {"endpoint": "m", "prompt": f"emocue-{name}-1"} for name in ("merge", "short")}
     (tmp_path / "r.yaml").write_text(json.dumps(RECIPE | writers))
 
@@ -336,6 +361,15 @@ def test_fingerprints_change_from_the_changed_stage_on(tmp_path: Path) -> None:
     assert changed(gate={"words": [5, 50]}) == ["merge", "short"]
     assert changed(frames=8) == ["infer", "verify", "merge", "short"]
     assert changed(endpoints__m__model="n") == ["infer", "verify", "merge", "short"]
+    recipe = load_recipe(tmp_path / "r.yaml")
+    before = recipe.fingerprints("0")
+    for path in checks._OF_THE_METRIC:  # another word of negation, another word of sight
+        (tmp_path / path.name).write_bytes(path.read_bytes() + b"# other words")
+        other = [tmp_path / each.name if each == path else each for each in checks._OF_THE_METRIC]
+        monkeypatch.setattr(checks, "_OF_THE_METRIC", other)
+        after = recipe.fingerprints("0")
+        assert [stage for stage in before if before[stage] != after[stage]] == ["verify", "merge", "short"], path.name
+        monkeypatch.undo()
 
 
 def test_what_was_spent_is_read_from_the_logs_even_while_they_grow(tmp_path: Path) -> None:

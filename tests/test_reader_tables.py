@@ -112,3 +112,24 @@ def test_no_table_and_no_id_leads_out_of_the_root(tmp_path: Path) -> None:
     found = list(read_dataset("cues", root, verify=False, strict=False, problems=problems))
     assert [sample.id for sample in found] == ["b"]
     assert [(problem.kind, problem.id) for problem in problems] == [("outside the root", "../../a")]
+
+
+def test_a_table_that_is_there_twice_is_named_by_an_option_only_where_there_is_one(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "cues.json").write_text("{}")
+        (tmp_path / folder / "annotation.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match="keep one, or name it by table=$"):
+        list(read_dataset("cues", tmp_path))
+    with pytest.raises(FileNotFoundError, match="keep one$"):
+        list(read_dataset("m3ed", tmp_path))
+
+
+def test_a_cell_is_empty_where_a_manifest_says_nothing_too(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("name,label,text\na,None,n/a\nb,nan,NaN\nc,null,\n")
+    for name in "abc":
+        (tmp_path / f"{name}.mp4").touch()
+    problems: list[Problem] = []
+    samples = list(read_dataset("folder", tmp_path, strict=False, problems=problems))
+    assert [(each.label, each.text) for each in samples] == [("None", {"en": "n/a"}), (None, {}), ("null", {})]
+    assert [(each.kind, each.id) for each in problems] == [("no label", "b"), ("no text", "b"), ("no text", "c")]

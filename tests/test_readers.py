@@ -252,6 +252,17 @@ def test_mafw_zero_padded_ids_and_folds(tmp_path: Path) -> None:
         list(read_dataset("mafw", root, fold=2))
 
 
+def test_mafw_gives_the_lists_that_were_asked_for_or_none(tmp_path: Path) -> None:
+    lists = {f"{{}}set_1/{each}.txt": "00025.mp4 anger\n" for each in ("train", "test")}
+    one, bare = tmp_path / "one", tmp_path / "bare"
+    for root, folder in ((one, "single/no_caption/"), (bare, "")):
+        tree(root, {name.format(folder): lines for name, lines in lists.items()} | {"data/clips/00025.mp4": ""})
+    with pytest.raises(FileNotFoundError, match=r"0 folders compound/.*/set_1 .*there: single/no_caption/set_1"):
+        list(read_dataset("mafw", one, task="compound"))
+    for root, task in ((one, "single"), (bare, "single"), (bare, "compound")):
+        assert [each.label for each in read_dataset("mafw", root, task=task)] == ["anger", "anger"]
+
+
 def test_dfew(tmp_path: Path) -> None:
     files = {
         "single_trainset_1.csv": "video_name,label\n1,1\n00002,7\n3,0\n",

@@ -198,6 +198,34 @@ def test_media_come_by_key_and_in_parts(tmp_path: Path) -> None:
             assert ask(server, foreign)[0] == 404
 
 
+def test_a_separate_sound_is_served_beside_its_picture(tmp_path: Path) -> None:
+    path = items_file(tmp_path, 2)
+    first, second = map(json.loads, path.read_text().splitlines())
+    (tmp_path / "c0.wav").write_bytes(b"sound")
+    path.write_text("\n".join(map(json.dumps, (first | {"audio": str(tmp_path / "c0.wav")}, second))))
+    both, alone = items = read_items(path)
+    with serving(ReviewServer(items, tmp_path / "r", 0, "127.0.0.1", repeats=1)) as server:
+        for item in (both, both.again()):
+            assert ask(server, f"/media/{item.key}")[1] == (tmp_path / "c0.mp4").read_bytes()
+            assert ask(server, f"/media/{item.key}-sound")[1] == b"sound"
+        assert ask(server, f"/media/{alone.key}-sound")[0] == 404
+        shown = {}
+        for _ in items:
+            item = json.loads(ask(server, "/next?rater=ann")[1])["item"]
+            shown[item["key"]] = item["sound"]
+            given = {side: dict.fromkeys(DIMENSIONS, 3) for side in item["texts"]}
+            ask(server, "/rate", {"rater": "ann", "key": item["key"], "scores": given, "seconds": 1})
+    assert shown == {both.key: f"{both.key}-sound", alone.key: None}
+    assert main(["review", "tasks", "--items", str(path), "--out", str(tmp_path / "ls"), "--media", "/m/"]) == 0
+    tasks = [task["data"] for task in json.loads((tmp_path / "ls" / "tasks.json").read_text())]
+    assert [task["sound"] for task in tasks] == [f"/m/{both.key}-sound.wav", f"/m/{alone.key}.mp4"]
+    files = json.loads((tmp_path / "ls" / "files.json").read_text())
+    assert files == {both.key: both.video, f"{both.key}-sound": both.audio, alone.key: alone.video}
+    assert '<Audio name="sound" value="$sound" sync="clip"/>' in (tmp_path / "ls" / "interface.xml").read_text()
+    assert "sound" not in label_studio.to_tasks([alone], "/m/")[0]["data"]
+    assert "sound" not in label_studio.interface([alone])
+
+
 def test_what_is_wrong_is_told_without_telling_the_clip(tmp_path: Path) -> None:
     items = read_items(items_file(tmp_path, 1))
     with serving(ReviewServer(items, tmp_path / "r", 0, "127.0.0.1")) as server:

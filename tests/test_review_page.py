@@ -72,6 +72,28 @@ def test_a_person_rates_by_keyboard(tmp_path: Path) -> None:
     assert [row["repeat"] for row in rest] == [False, True]
 
 
+def test_a_separate_sound_is_heard_with_its_picture(tmp_path: Path) -> None:
+    path = review_items(tmp_path, 1)
+    write_media(tmp_path / "c0.wav", audio=tone(2.0))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"audio": str(tmp_path / "c0.wav")}))
+    with (
+        serving(ReviewServer(read_items(path), tmp_path / "r", 0, "127.0.0.1", repeats=0)) as server,
+        Browser(server.url, tmp_path / "profile") as page,
+    ):
+        page.press(*"ann", "Enter")
+        page.wait("document.querySelector('audio')?.readyState >= 2")
+        page.wait("document.querySelector('video').readyState >= 2")
+        page.press(" ")
+        page.wait("document.querySelector('audio').currentTime > 0.2")
+        assert page.value("document.querySelector('video').muted && !document.querySelector('audio').muted")
+        page.press(" ")
+        page.wait("document.querySelector('audio').paused")
+        page.value("document.querySelector('video').currentTime = 1")
+        page.wait("Math.abs(document.querySelector('audio').currentTime - 1) < 0.2")
+        assert page.value("document.querySelector('audio').paused")
+        assert page.errors == []
+
+
 def test_a_killed_server_is_noticed_and_nothing_is_lost(tmp_path: Path) -> None:
     items = review_items(tmp_path, 2)
     with socket.socket() as free:

@@ -1,19 +1,22 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """S2 and S4: what is checked without a model. Pure functions of words, so that a verdict can be explained."""
 
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from xemogpt.data.cues import CUE_KINDS, split_cues
 from xemogpt.data.emocue.answers import Merged
-from xemogpt.eval.emocue_360.polarity import is_negated
+from xemogpt.eval import emocue_360
+from xemogpt.eval.emocue_360.polarity import affirmed, is_negated
 
-VERSION = 4  # of the rules below: raise it when a verdict changes, so that finished stages run again
+VERSION = 5  # of the rules below: raise it when a verdict changes, so that finished stages run again
 
-# What a denial has besides the words of what it denies; whether it is one, the metric's `is_negated` says.
-_NEGATORS = re.compile(r"(?i)\b(?:no|not|never|without|neither|nor|lacks?|absent|cannot)\b|n't\b")
+# What the metric hears as a denial, and as speaking of picture or sound, decides verdicts too.
+_OF_THE_METRIC = [Path(emocue_360.__file__).with_name(f"{stem}.py") for stem in ("polarity", "sections")]
 _REFUSAL = re.compile(
     r"(?i)\b(?:as an ai|i(?:'m| am) (?:sorry|unable|not able)|i (?:cannot|can't|won't)|language model"
     r"|cannot assist|cannot help(?= (?:with|you)\b|\W*$)|system prompt"
@@ -77,6 +80,11 @@ class GateLimits:
             raise ValueError(f"flagged: {self.flagged!r} is neither true nor false")
 
 
+def rules() -> list[int | str]:
+    """What decides all verdicts: the rules' version, and a digest of those that are the metric's."""
+    return [VERSION, hashlib.sha256(b"".join(path.read_bytes() for path in _OF_THE_METRIC)).hexdigest()[:8]]
+
+
 def verify(passes: list[dict[str, Any]], labels: Iterable[str]) -> dict[str, Any]:
     """S2: the cues of all passes as one list with flags, what was dropped and why, and conflicts.
 
@@ -94,7 +102,7 @@ def verify(passes: list[dict[str, Any]], labels: Iterable[str]) -> dict[str, Any
     blind: dict[str, list[frozenset[str]]] = {modality: [] for modality in CUE_KINDS}
     for cue in (cue for each in passes if each["blind"] for cue in each["cues"]):
         blind[cue["modality"]].append(words(cue["text"]))
-    looked = any(blind.values())
+    looked = any(each["blind"] for each in passes)  # also one that saw nothing: then nothing has its support
     for each in passes:
         for number, cue in enumerate(each["cues"]):
             text, modality = " ".join(cue["text"].split()), cue["modality"]
@@ -165,6 +173,9 @@ def gate_caption(caption: str, cues: list[str], most_words: int) -> list[str]:
     evidence = set().union(*map(words, cues)) if cues else set()
     if not _rests(caption, evidence, 0.5):
         reasons.append("the caption says something else than the cues")
+    alike = [cue for cue in cues if _same_thing(caption, cue)]
+    if alike and all(polarity(cue) != polarity(caption) for cue in alike):
+        reasons.append("the caption says the opposite of the cues")
     return reasons
 
 
@@ -218,10 +229,9 @@ def _conflicts(cues: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for index, one in enumerate(cues):
         for other in cues[index + 1 :]:
-            if one["modality"] == other["modality"] and one["polarity"] != other["polarity"]:
-                denied = words(_NEGATORS.sub(" ", one["text"])), words(_NEGATORS.sub(" ", other["text"]))
-                if _share(*denied) >= 0.5:
-                    found.append({"ids": [one["id"], other["id"]], "kind": "polarity"})
+            differ = one["modality"] == other["modality"] and one["polarity"] != other["polarity"]
+            if differ and _same_thing(one["text"], other["text"]):
+                found.append({"ids": [one["id"], other["id"]], "kind": "polarity"})
     for first, second in (("visual", "audio"), ("visual", "global"), ("audio", "global")):
         signs = {}
         for modality in (first, second):
@@ -237,9 +247,10 @@ def _alike(one: frozenset[str], other: frozenset[str]) -> float:
     return len(one & other) / len(one | other) if one | other else 0.0
 
 
-def _share(one: frozenset[str], other: frozenset[str]) -> float:
-    """How much of the shorter of two texts is in the other: a denial is short."""
-    return len(one & other) / min(len(one), len(other)) if one and other else 0.0
+def _same_thing(one: str, other: str) -> bool:
+    """Whether half of the shorter of two texts is in the other, denied or not: a denial is short."""
+    found, others = words(affirmed(one)), words(affirmed(other))
+    return bool(found and others) and len(found & others) >= 0.5 * min(len(found), len(others))
 
 
 def _plain(text: str) -> str:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from xemogpt.data.emocue.checks import VERSION, GateLimits
+from xemogpt.data.emocue.checks import GateLimits, rules
 from xemogpt.data.emocue.client import Endpoint
 from xemogpt.data.emocue.prompts import get_prompt, prompt_hash
 
@@ -135,11 +135,11 @@ class Recipe:
         if stage == "infer":
             return [ANSWERS_KEPT_BY, self.frames, list(map(asking, self.infer))]
         if stage == "verify":
-            return VERSION
+            return rules()
         if stage == "merge" and self.merge:
-            return [VERSION, dataclasses.asdict(self.gate), asking(self.merge)]
+            return [rules(), dataclasses.asdict(self.gate), asking(self.merge)]
         if stage == "short" and self.short:
-            return [VERSION, self.caption_words, asking(self.short)]
+            return [rules(), self.caption_words, asking(self.short)]
         return None
 
 

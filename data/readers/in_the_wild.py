@@ -22,6 +22,7 @@ MAFW_LABELS = (
     *("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt", "anxiety"),
     *("helplessness", "disappointment"),
 )
+TASKS = ("single", "compound")  # of MAFW's lists
 DFEW_LABELS = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 M3ED_LABELS = ("happy", "surprise", "sad", "disgust", "anger", "fear", "neutral")
 DIGITS = 5  # of an id in MAFW and DFEW
@@ -32,7 +33,7 @@ def read_mafw(source: Source, fold: int = 1, task: str = "single", captions: str
 
     Args:
         fold: 1 to 5.
-        task: part of the folder's name where several lists have this fold: single or compound.
+        task: single or compound, part of the folder's name; a folder that names neither is taken for either.
         captions: a .csv `name,english,chinese` made of the release's captions, below the root.
     """
     folder = _fold_folder(source, fold, task)
@@ -63,16 +64,23 @@ def read_mafw(source: Source, fold: int = 1, task: str = "single", captions: str
 
 
 def _fold_folder(source: Source, fold: int, task: str) -> Path:
-    folders = sorted(path.parent for path in source.root.rglob(f"set_{fold}/train.txt"))
-    if len(folders) > 1:
-        folders = [each for each in folders if task in each.relative_to(source.root).as_posix().lower()]
-    if len(folders) > 1:  # lists with captions repeat those without
-        folders = [each for each in folders if "no_caption" in each.as_posix()] or folders
-    if len(folders) != 1:
-        raise FileNotFoundError(f"{source.root}: {len(folders)} folders {task}/.../set_{fold} with train.txt, not one")
-    if not (folders[0] / "test.txt").is_file():
-        raise FileNotFoundError(f"{folders[0] / 'test.txt'}: no such file; the fold is not whole")
-    return folders[0]
+    there = {
+        path.parent.relative_to(source.root).as_posix(): path.parent
+        for path in sorted(source.root.rglob(f"set_{fold}/train.txt"))
+    }
+    named = [name for name in there if task in name.lower()]
+    named = named or [name for name in there if not any(other in name.lower() for other in TASKS)]
+    if len(named) > 1:  # lists with captions repeat those without
+        named = [name for name in named if "no_caption" in name] or named
+    if len(named) != 1:
+        listed = f" (there: {', '.join(there)})" if there else ""
+        raise FileNotFoundError(
+            f"{source.root}: {len(named)} folders {task}/.../set_{fold} with train.txt, not one{listed}"
+        )
+    folder = there[named[0]]
+    if not (folder / "test.txt").is_file():
+        raise FileNotFoundError(f"{folder / 'test.txt'}: no such file; the fold is not whole")
+    return folder
 
 
 def _mafw_labels(source: Source, id: str, text: str) -> dict[str, Any]:

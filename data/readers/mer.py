@@ -42,7 +42,7 @@ def read_emer_v1(source: Source) -> Iterator[EmotionSample]:
 def read_emer_v2(source: Source) -> Iterator[EmotionSample]:
     """332 clips: a long explanation in Chinese and English (OV-MERD's too, whose table has the English alone).
 
-    87 of the English texts begin with "Input: ", left there by the translation; it is taken off.
+    88 of the English texts begin with "Input: ", left there by the translation; it is taken off.
     """
     columns = ["name", "chinese", "english"]
     path = source.find(["emer_v2*.csv", OV_MERD], columns)

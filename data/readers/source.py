@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from xemogpt.data.jsonl import one_line
-from xemogpt.data.sample import EmotionSample
+from xemogpt.data.sample import EmotionSample, is_nothing
 from xemogpt.data.text import open_text
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".flv", ".m4v", ".mpg", ".mpeg", ".wmv", ".3gp")
@@ -25,7 +25,7 @@ REMARKS = (
 )
 MANIFEST = "manifest.jsonl"
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
-_NOTHING = {"", "nan", "none", "null", "n/a", "<na>"}
+BY_TABLE = ", or name it by table="  # for readers that have this option
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,10 @@ class Source:
         assert kind in LOSSES + REMARKS
         self.problems.append(Problem(kind, id, detail))
 
-    def find(self, names: Sequence[str], columns: Iterable[str] = ()) -> Path:
+    def find(self, names: Sequence[str], columns: Iterable[str] = (), hint: str = "") -> Path:
         """The table of one of these names (patterns allowed), anywhere below the root; or else, where `columns` are
-        given, the only .csv with just these that is no table of subtitles, which look like explanations.
+        given, the only .csv with just these that is no table of subtitles, which look like explanations. `hint`: what
+        else can be done where there are several.
 
         Raises:
             FileNotFoundError: there is none, or more than one. ValueError: a path that is not below the root.
@@ -103,7 +104,7 @@ class Source:
         for name in names:
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise ValueError(f"{name}: a table is named by its path below {self.root}")
-            if found := self.only(name):
+            if found := self.only(name, hint):
                 return found
         wanted = list(columns)
         tables = [path for path in sorted(self.root.glob("*.csv")) if not path.name.lower().startswith("subtitle")]
@@ -113,8 +114,9 @@ class Source:
         more = f", nor one .csv with the columns {','.join(wanted)}" if wanted else ""
         raise FileNotFoundError(f"{self.root}: {self.name} needs {' or '.join(names)}{more}")
 
-    def only(self, name: str) -> Path | None:
-        """The file of this name (patterns allowed), anywhere below the root; None where there is none.
+    def only(self, name: str, hint: str = "") -> Path | None:
+        """The file of this name (patterns allowed), anywhere below the root; None where there is none. `hint`: as for
+        `find`.
 
         Raises:
             FileNotFoundError: there is more than one.
@@ -124,9 +126,7 @@ class Source:
             found = [path for path in found if path.name != MANIFEST]
         if len(found) > 1:
             listed = ", ".join(str(path.relative_to(self.root)) for path in found[:5])
-            raise FileNotFoundError(
-                f"{self.root}: {name} is there {len(found)} times ({listed}); keep one, or name it by table="
-            )
+            raise FileNotFoundError(f"{self.root}: {name} is there {len(found)} times ({listed}); keep one{hint}")
         return found[0] if found else None
 
     def rows(
@@ -307,9 +307,8 @@ class Source:
 
 
 def plain(value: Any) -> str:
-    """A cell as text; what stands for nothing (NaN, None) is empty."""
-    text = "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value).strip()
-    return "" if text.lower() in _NOTHING else text
+    """A cell as text; what `is_nothing` (NaN, null, blank) is empty, as in a manifest."""
+    return "" if is_nothing(value) else str(value).strip()
 
 
 def number(text: str) -> float:

@@ -7,15 +7,19 @@ from xml.sax.saxutils import quoteattr
 from xemogpt.data.review.ratings import DIMENSIONS, SIDES, Item, rating
 
 
-def interface() -> str:
+def interface(items: list[Item]) -> str:
     """The labelling page, for the project's settings."""
+    clip = '<Video name="clip" value="$clip"/>'
+    if _with_sound(items):
+        clip = '<Video name="clip" value="$clip" muted="true" sync="sound"/>'
+        clip += '\n  <Audio name="sound" value="$sound" sync="clip"/>'
     parts = []
     for side, title in zip(SIDES, ("Text A", "Text B"), strict=True):
         parts.append(f'  <Header value="{title}"/><Text name="{side}" value="${side}"/>')
         for name in DIMENSIONS:
             parts.append(f"  <Header value={quoteattr(name)} size='5'/>")
             parts.append(f'  <Rating name="{side}_{name}" toName="{side}" maxRating="5"/>')
-    return '<View>\n  <Video name="clip" value="$clip"/>\n' + "\n".join(parts) + "\n</View>\n"
+    return f"<View>\n  {clip}\n" + "\n".join(parts) + "\n</View>\n"
 
 
 def to_tasks(items: list[Item], prefix: str) -> list[dict[str, Any]]:
@@ -24,10 +28,14 @@ def to_tasks(items: list[Item], prefix: str) -> list[dict[str, Any]]:
     Args:
         prefix: address of the folder in which Label Studio finds the media, under their keys.
     """
-    suffixes = {item.key: "." + (item.video or item.audio or "").rsplit(".", 1)[-1] for item in items}
-    return [
-        {"data": {"key": item.key, "clip": f"{prefix}{item.key}{suffixes[item.key]}"} | _texts(item)} for item in items
-    ]
+    tasks, with_sound = [], _with_sound(items)
+    for item in items:
+        urls = {key: f"{prefix}{key}.{path.rsplit('.', 1)[-1]}" for key, path in item.files.items()}
+        media = {"clip": urls[item.key]}
+        if with_sound:  # one page for all tasks: where the sound is not separate, it is the clip's
+            media["sound"] = urls.get(item.sound_key, urls[item.key])
+        tasks.append({"data": {"key": item.key} | media | _texts(item)})
+    return tasks
 
 
 def from_export(tasks: list[dict[str, Any]], items: list[Item]) -> list[dict[str, Any]]:
@@ -60,6 +68,10 @@ def from_export(tasks: list[dict[str, Any]], items: list[Item]) -> list[dict[str
         except ValueError as error:
             raise ValueError(f"task {number}, {item.id}: {error}") from None
     return rows
+
+
+def _with_sound(items: list[Item]) -> bool:
+    return any(item.sound_key in item.files for item in items)
 
 
 def _texts(item: Item) -> dict[str, str]:

@@ -50,6 +50,17 @@ class Item:
         """The sides that have a text."""
         return [side for side in SIDES if getattr(self, side)]
 
+    @property
+    def files(self) -> dict[str, str]:
+        """What is played, by names that tell nothing: the clip, and the sound that a video has in its own file."""
+        clip = {self.key: self.video or self.audio or ""}
+        return clip | ({self.sound_key: self.audio} if self.video and self.audio else {})
+
+    @property
+    def sound_key(self) -> str:
+        """Names the sound that a video has in a file of its own."""
+        return f"{self.key}-sound"
+
     def again(self) -> "Item":
         """The same clip with its sides exchanged."""
         other = TEXTS[self.left_is == "new"]

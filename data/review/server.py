@@ -38,7 +38,9 @@ class ReviewServer(ThreadingHTTPServer):
     def __init__(self, items: list[Item], folder: str | os.PathLike, port: int, host: str, repeats: float = 0.1):
         self.items, self.folder, self.repeats = items, Path(folder), repeats
         self.raters: dict[str, Ratings] = {}
-        self.files = {each.key: each.video or each.audio for item in items for each in (item, item.again())}
+        self.files: dict[str, str] = {}
+        for item in items:
+            self.files |= item.files | item.again().files
         self.lock = threading.Lock()
         super().__init__((host, port), _Handler)
         self.host = host
@@ -125,7 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
         if item is None:
             return state | {"item": None}
         texts = {side: getattr(item, side) for side in item.sides}
-        return state | {"item": {"key": item.key, "texts": texts, "is_video": item.video is not None}}
+        sound = item.sound_key if item.sound_key in item.files else None
+        return state | {"item": {"key": item.key, "sound": sound, "texts": texts, "is_video": item.video is not None}}
 
     def _rate(self, said: dict[str, Any]) -> dict[str, Any]:
         rater = self.server.rater(said["rater"])

@@ -14,26 +14,30 @@ from functools import cache
 import numpy as np
 
 _NEGATION = re.compile(
-    r"(?i)\b(?:not(?!\s+only)|no(?!\s+doubt)|never|neither|nor|none|nobody|nothing|without|lacks?|lacking|fails? to"
-    r"|cannot(?!\s+help)|hardly|barely|absence of|absent(?![-\s]?minded)|devoid of|free of)\b"
+    r"(?i)\b(?:not(?!\s+(?:only|just|merely|simply))|no(?!\s+(?:doubt|matter|wonder))|never|neither|nor|none|nobody"
+    r"|nothing|without|lacks?|lacking|fails? to|cannot(?!\s+help)|hardly|barely|absence of|absent(?![-\s]?minded)"
+    r"|devoid of|free of)\b"
     r"|n['’]t\b(?!\s+(?:help|wait))"
-    r"|没有|没(?!关系)|不(?![同仅但断禁由住停少安满耐悦解已错适足]|确定|可思议|知所措|好意思|自觉|得不|一会|$)|并非|并未|未(?=[^来])|毫无|无(?=[^奈力助聊])|缺乏|从未|绝非"
+    r"|没有|没(?!关系)|(?<!不得)不(?![同仅但断禁由住停少安耐悦解已错适足时只久过管论免]|满(?!意)|确定|可思议|知所措|好意思|自觉|得不"
+    r"|一会|$)|并非|并未|未(?=[^来])|毫无(?!疑)|无(?=[^奈力助聊比疑论])|缺乏|从未|绝非"
 )
+_UNDECIDED = re.compile(r"(?i)\b(whether\b[^.;。；]*?)\s+or\s+not\b")
 # Where clauses part; a "nor" that does so takes up the negation before it and is none of its own.
 _COORDINATION = re.compile(r"(?i)[,;，；、]|(?<=\s)(?:and|or|but|nor)\b|并且|而且|也")
-# Two sides a line; a stem stands for all that begins with it. "A certain", "certainly", "close-up" are on no side.
+# Two sides a line; a stem stands for all that begins with it. On no side are "a certain", "certainly",
+# "close-up", "yellow", "dimples", "fastens", "crystal", "sober", "grinds", "tens of", and "content" as a noun.
 _ANTONYMS = r"""
-smil* grin* laugh* beam* | frown* scowl* cry* cries cried weep* sob*
+smil* grin grins grinned grinning laugh* beam* | frown* scowl* cry crying cries cried weep* sob sobs sobbed sobbing
 happy happi* joy* delight* pleased cheerful | sad* sorrow* grief unhappy miser* depress*
-calm* relax* peaceful* compos* | agitat* tens* nervous* anxi* restless*
+calm* relax* peaceful* composed composure | agitat* tense* tensi* nervous* anxi* restless*
 rais* lift* upturned upward* high higher | lower* drop* downturned downward* droop* low
-loud* shout* yell* | soft* quiet* whisper* silent* hush*
-fast* quick* rapid* hurried* | slow* unhurried*
+loud* shout* yell(?!ow)* | soft* quiet* whisper* silent* hush*
+fast faster fastest quick* rapid* hurried* | slow* unhurried*
 open* wide* widen* | close(?![-\s]up) closes closed closing shut* narrow* squint*
 positive* friendl* warm* | negative* hostil* cold*
-bright* | dark* dim*
+bright* | dark* dim dims dimmed dimmer dimming dimly
 confident* (?<!\ba\s)certain certainty | hesita* uncertain* unsure doubt*
-satisf* content agree* | dissatisf* displeas* discontent* disagree*
+satisf* contente* contentm* (?:is|was|look*|seem*|feel*)\s+content agree* | dissatisf* displeas* discontent* disagree*
 steady stead* stable | trembl* shak* unsteady quiver*
 微笑 笑容 大笑 欢笑 | 皱眉 哭泣 流泪 哭腔
 开心 高兴 快乐 愉快 喜悦 | 难过 悲伤 伤心 沮丧
@@ -43,7 +47,7 @@ steady stead* stable | trembl* shak* unsteady quiver*
 快速 较快 急促 | 缓慢 较慢
 睁大 张开 | 紧闭 闭上
 积极 友好 | 消极 敌意
-满意 | 不满
+满意 | 不满(?!意)
 """
 
 
@@ -54,9 +58,18 @@ def is_negated(text: str) -> bool:
     >>> is_negated("She is not smiling"), is_negated("not without joy"), is_negated("no smile and no tears")
     (True, False, True)
     """
-    clauses = [each for each in _COORDINATION.split(text) if re.search(r"\w", each)]
+    clauses = [each for each in _COORDINATION.split(_UNDECIDED.sub(r"\1", text)) if re.search(r"\w", each)]
     odd = [len(_NEGATION.findall(each)) % 2 for each in clauses]
     return sum(odd) % 2 == 1 or (bool(odd) and all(odd))
+
+
+def affirmed(text: str) -> str:
+    """The text without its words of negation: what it denies, if it denies.
+
+    >>> affirmed("She never smiles").split()
+    ['She', 'smiles']
+    """
+    return _NEGATION.sub(" ", _UNDECIDED.sub(r"\1", text))
 
 
 def sides(texts: Sequence[str]) -> np.ndarray:
@@ -81,7 +94,7 @@ def contradictions(
 
 @cache
 def _pairs() -> tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]:
-    return tuple(tuple(map(_any_of, line.split("|"))) for line in _ANTONYMS.strip().splitlines())  # type: ignore[misc]
+    return tuple(tuple(map(_any_of, line.split(" | "))) for line in _ANTONYMS.strip().splitlines())  # type: ignore[misc]
 
 
 def _any_of(words: str) -> re.Pattern[str]:

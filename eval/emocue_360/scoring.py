@@ -26,7 +26,9 @@ from .resampling import derangements
 from .settings import PRESETS, Settings, choose
 from .summary import adjust, as_array, intervals, means, pairs, row, summarise
 
-VERSION = 2  # 1: the polarity of coordinated clauses was their parity, and some words had a wrong opposite
+# 1: the polarity of coordinated clauses was their parity, and some words had a wrong opposite. 2: "not just", "whether
+# or not" and their like were negations, 不满意 was none, and "yellow", "dimples", "content" (a noun) had an opposite.
+VERSION = 3
 ENCODED_AT_ONCE = 4096  # cues a call of the encoder
 HIGHEST_BASELINE = 0.95  # where references are all but one text, the same cue must still score 1
 
