@@ -10,13 +10,13 @@ from typing import Any
 
 from xemogpt.data.cues import CUE_KINDS, split_cues
 from xemogpt.data.emocue.answers import Merged
-from xemogpt.eval import emocue_360
+from xemogpt.eval.emocue_360 import sections
 from xemogpt.eval.emocue_360.polarity import affirmed, is_negated
 
 VERSION = 5  # of the rules below: raise it when a verdict changes, so that finished stages run again
 
 # What the metric hears as a denial, and as speaking of picture or sound, decides verdicts too.
-_OF_THE_METRIC = [Path(emocue_360.__file__).with_name(f"{stem}.py") for stem in ("polarity", "sections")]
+_OF_THE_METRIC = [Path(sections.__file__).with_name(f"{stem}.py") for stem in ("polarity", "sections")]
 _REFUSAL = re.compile(
     r"(?i)\b(?:as an ai|i(?:'m| am) (?:sorry|unable|not able)|i (?:cannot|can't|won't)|language model"
     r"|cannot assist|cannot help(?= (?:with|you)\b|\W*$)|system prompt"
