@@ -3,7 +3,8 @@
 
 Files and arrays end in the same shapes: frames are uint8 (T, H, W, 3) RGB, sound is float32 (L,) mono. What cannot be
 read raises a one-line error that names the file, says what is wrong and what to do: `MediaError` (a `ValueError`) for
-what is in a file; `FileNotFoundError`, `IsADirectoryError` or `PermissionError` for the file itself.
+what is in a file; `FileNotFoundError`, `IsADirectoryError` or `PermissionError` for the file itself, and any other
+`OSError`, with its path, where the system fails while it is read.
 """
 
 import math
@@ -88,24 +89,37 @@ def probe(path: str | os.PathLike) -> MediaInfo:
 
 @contextmanager
 def _open(path: str | os.PathLike) -> Iterator[Any]:
-    """An open PyAV container; all that can be wrong with a path or a header is said here."""
+    """An open PyAV container; all that can be wrong with a path or a header is said here.
+
+    FFmpeg reads through Python's file, so that a disk or a network that fails ends in the system's own OSError, with
+    the path. By itself it says of a WAV that ends there nothing at all, and EIO of a cut Matroska file, too.
+    """
     if av is None:
         raise ImportError(f"{path}: reading media files needs PyAV; run: pip install av")
-    head = check_file(path)
-    if not head:
-        raise MediaError(f"{path}: the file is empty (0 bytes); fetch or export it again")
     try:
-        # "file:" keeps a colon in a name from naming a protocol; FFmpeg then lets no playlist reach the network.
-        options = {"format_whitelist": _FORMATS}
-        container = av.open(f"file:{os.fspath(path)}", options=options, metadata_errors="replace")
+        head = check_file(path)
+        if not head:
+            raise MediaError(f"{path}: the file is empty (0 bytes); fetch or export it again")
+        with open(os.fsdecode(path), "rb", buffering=0) as file, _container(file, path, head) as container:
+            yield container
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+def _container(file: Any, path: str | os.PathLike, head: bytes) -> Any:
+    """`file` as a PyAV container; a MediaError where FFmpeg can make nothing of it."""
+    try:
+        # With these no playlist reaches another file or the network.
+        options = {"format_whitelist": _FORMATS, "protocol_whitelist": "none"}
+        return av.open(file, options=options, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as error:
         what = "is no media file that FFmpeg can read"
         if head[4:8] == b"ftyp":
             what = "is a cut or damaged MP4 without its index (moov)"
         detail = getattr(error, "strerror", None) or error
         raise MediaError(f"{path}: {what}; fetch it again or convert it with ffmpeg ({detail})") from error
-    with container:
-        yield container
 
 
 def _video_stream(container: Any) -> Any:

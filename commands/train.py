@@ -33,13 +33,15 @@ def run_train(args: argparse.Namespace) -> int:
     """`xemogpt train`."""
     import logging
 
-    from xemogpt.train.recipe import load_recipe, training_class
+    from xemogpt.train.recipe import load_recipe, one_gpu_each, training_class
 
     logging.basicConfig(format="xemogpt: %(message)s")
     logging.getLogger("xemogpt").setLevel(logging.INFO)
     kind = training_class(args.stage)
     stage = importlib.import_module(f"xemogpt.train.{STAGES[args.stage]}")
     arguments, training = load_recipe(args.config, args.set, stage.Arguments, kind)
+    if not args.dry_run:
+        one_gpu_each(training)
     stage.main(arguments, training, dry_run=args.dry_run)
     return 0
 

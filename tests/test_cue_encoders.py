@@ -138,7 +138,7 @@ def test_a_pooler_that_is_read_must_be_there(tmp_path: Path) -> None:
 
 
 def test_pooling_of_a_sentence_encoder_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "described.json").write_text('{"pooling_mode_mean_tokens": true}')
+    (tmp_path / "described.json").write_text('{"pooling_mode_mean_tokens": true, "include_prompt": true}')
     monkeypatch.setattr(alignment_start, "cached_file", lambda *names: str(tmp_path / "described.json"))
     assert alignment_start.pooling_of("someone/sentences") == "mean"
     assert alignment_start.pooling_of("sentence-transformers/LaBSE") is None
@@ -152,6 +152,22 @@ def test_pooling_of_a_sentence_encoder_on_the_hub(tmp_path: Path, monkeypatch: p
         alignment_start.pooling_of(str(tmp_path))
     monkeypatch.undo()
     assert alignment_start.pooling_of(str(tmp_path)) is None
+
+
+def test_a_sentence_encoder_may_pool_by_its_class_token(tmp_path: Path) -> None:
+    described = tmp_path / "1_Pooling" / "config.json"
+    described.parent.mkdir()
+    modes = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False, "word_embedding_dimension": 32}
+    described.write_text(json.dumps(modes))  # as those of BAAI/bge
+    assert alignment_start.pooling_of(str(tmp_path)) == "class"
+    (tmp_path / "2_Dense").mkdir()
+    (tmp_path / "2_Dense" / "config.json").write_text("{}")  # as that of LaBSE
+    assert alignment_start.pooling_of(str(tmp_path)) is None
+    described.write_text(json.dumps(modes | {"pooling_mode_max_tokens": True}))
+    with pytest.raises(
+        ValueError, match=r"pools by pooling_mode_cls_token and pooling_mode_max_tokens; set text_pool"
+    ):
+        alignment_start.pooling_of(str(tmp_path))
 
 
 def test_a_pooling_that_cannot_be_is_refused() -> None:

@@ -143,6 +143,12 @@ def test_a_bad_moment_makes_no_reject(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="Too many open files"):
         build(cache, items, failing, encode)
+
+    def nameless(path: str) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(OSError, match=r"Input/output error: '.*0.bin"):
+        build(cache, items, nameless, encode)
     assert cache.rejected() == {}
     build(cache, items, read, encode)
     check(cache, items)

@@ -1,6 +1,8 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """Files that cannot be read, and what `probe` says of those that can."""
 
+import errno
+import io
 import os
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from media_factory import cut, pattern, read_index, tone, write_media
 
+from xemogpt import media_xemogpt
 from xemogpt.inputs_xemogpt import MediaError
 from xemogpt.media_xemogpt import load_audio, load_video, probe
 
@@ -75,6 +78,36 @@ def test_unreadable_file(clip):
                 probe(path)
         finally:
             os.seteuid(user)
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.wav"])
+@pytest.mark.parametrize("good", [0, 20000])
+def test_a_system_that_fails_is_no_damage(tmp_path, monkeypatch, name, good):
+    """FFmpeg by itself takes what came before for the whole clip, with a warning at most."""
+    path = tmp_path / name
+    if name == "clip.wav":
+        write_media(path, audio=tone(4))
+    else:
+        write_media(path, np.random.default_rng(0).integers(0, 255, (25, 96, 160, 3), np.uint8))
+    assert path.stat().st_size > 100000
+
+    class Failing(io.FileIO):
+        def read(self, size=-1):
+            if self.tell() + max(size, 0) > good:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read(size)
+
+    monkeypatch.setattr(media_xemogpt, "open", lambda path, *_, **__: Failing(path), raising=False)
+    with pytest.raises(OSError, match=r"Input/output error: '.*clip\....'") as caught:
+        (load_audio if name == "clip.wav" else load_video)(path)
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(path))
+
+
+def test_a_cut_matroska_is_damage(clip, tmp_path):
+    """Of which FFmpeg says what it says of a disk that fails: EIO."""
+    whole = write_media(tmp_path / "whole.mkv", pattern(30))
+    with pytest.raises(MediaError, match=r"cut\.mkv: is no media file.*Input/output error"):
+        load_video(cut(whole, tmp_path / "cut.mkv", 0.02))
 
 
 def test_names_that_look_like_something_else(clip, tmp_path, monkeypatch):

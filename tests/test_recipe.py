@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import TrainingArguments
 
-from xemogpt.train.recipe import load_recipe
+from xemogpt.train.recipe import load_recipe, one_gpu_each
 
 
 @dataclass
@@ -81,7 +81,7 @@ def test_bad_recipes(tmp_path: Path, text: str, overrides: list[str], message: s
 def test_several_gpus_need_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: 2))
     with pytest.raises(ValueError, match="sees 2 GPUs.*accelerate launch --num_processes 2.*CUDA_VISIBLE_DEVICES=0"):
-        load(tmp_path, "output_dir: x\n")
+        one_gpu_each(load(tmp_path, "output_dir: x\n")[1])
 
 
 def test_missing_recipe(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import load_file
 from tiny_corpus import rows, write_manifest
 from tiny_model import make_tiny_model
-from transformers import AutoModelForMultimodalLM
+from transformers import AutoModelForMultimodalLM, TrainingArguments
 
 from xemogpt.cli import main
 from xemogpt.hub.export import METRIC as METRIC_FOLDER
@@ -79,6 +79,16 @@ def test_dry_run_checks_everything_and_writes_nothing(place: Path, capsys: pytes
     assert "LoRA on 6 layers, as base_model.model.model.language_model.layers.0.self_attn.q_proj" in said
     assert "steps: 100, of 2 instructions" in said
     assert not (place / "dry").exists()
+
+
+def test_dry_run_needs_no_gpu_of_its_own(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: 2))
+    command = ["train", "stage3", "--config", str(recipe(place, place / "dry"))]
+    assert main([*command, "--dry-run"]) == 0
+    assert main(command) == 2
+    assert "one process sees 2 GPUs" in capsys.readouterr().err
 
 
 def test_dry_run_of_the_full_size_recipe(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerState, TrainingArguments
 
 from xemogpt.data.sample import EmotionSample
 from xemogpt.train import dry_run, mixture
+from xemogpt.train.alignment_start import AlignmentArguments
 from xemogpt.train.checkpoints import damage, last_whole_checkpoint, rows_digest
 from xemogpt.train.mixture import EpochSampler
+from xemogpt.train.run_card import write_run_card
 from xemogpt.train.trainer import CheckedTrainer, NotFiniteError, planned_steps
 
 
@@ -148,9 +150,29 @@ def test_a_clip_is_no_reject_for_good_by_a_bad_moment(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Input/output error"):
         mixture.check_clips([sample], failing(OSError(errno.EIO, "Input/output error", str(clip))), tmp_path)
     gone = mixture.check_clips([sample], failing(FileNotFoundError("no such file")), tmp_path)
-    assert gone == mixture.noted_clips([sample], tmp_path) == {"x": mixture.Checked(0, "no such file", [])}
-    back = mixture.check_clips([sample], lambda sample: (7, ["visual"]), tmp_path)
-    assert back == mixture.noted_clips([sample], tmp_path) == {"x": mixture.Checked(7, None, ["visual"])}
+    assert gone == mixture.noted_clips([sample], tmp_path) == {"x": mixture.Checked({}, "no such file", [])}
+    back = mixture.check_clips([sample], lambda sample: ({"x#see-en": 7}, ["visual"]), tmp_path)
+    assert back == mixture.noted_clips([sample], tmp_path) == {"x": mixture.Checked({"x#see-en": 7}, None, ["visual"])}
+
+
+def test_the_card_says_of_which_step_the_weights_are(tmp_path: Path) -> None:
+    state = TrainerState(global_step=9, epoch=1.5, best_global_step=6, best_metric=0.25)
+    settings = {
+        "output_dir": str(tmp_path),
+        "use_cpu": True,
+        "eval_strategy": "steps",
+        "eval_steps": 3,
+        "save_steps": 3,
+    }
+    told = []
+    for best in (True, False):
+        given = TrainingArguments(**settings, load_best_model_at_end=best, metric_for_best_model="uar")
+        told.append(write_run_card(tmp_path, "stage 1", AlignmentArguments(), given, state, {}, 4).read_text())
+    best = (
+        "for 9 steps (1.50 epochs of 4 examples). The weights are those of step 6, the best on validation (uar 0.25)."
+    )
+    assert best in told[0]
+    assert "The weights are those" not in told[1]
 
 
 def test_who_sees_no_notes_is_told_so(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ def read_pairs(
     text_sources: Sequence[str] = TEXT_SOURCES,
     label_prompt: str = "a person who feels {label}",
     seed: int = 0,
+    weighted: bool = True,
 ) -> Pairs:
     """The pairs of a mixture, in its order.
 
@@ -52,6 +53,7 @@ def read_pairs(
         text_sources: where the text of a sample comes from, the first that it has: its `caption`, its `cues` of this
             medium (what is observed, joined), or its `label` put into `label_prompt`. What a cue list says is absent
             is left out: most other clips lack it too, so that it would tell none apart.
+        weighted: False for validation, which takes each clip once.
 
     Raises:
         ValueError: an unknown text source, a bad mixture or manifest, or nothing left to train on.
@@ -59,7 +61,7 @@ def read_pairs(
     if unknown := set(text_sources) - set(TEXT_SOURCES):
         raise ValueError(f"unknown text source {sorted(unknown)[0]!r}; there are {', '.join(TEXT_SOURCES)}")
     found = Pairs()
-    mixed = read_mixture(mixture)
+    mixed = read_mixture(mixture, weighted=weighted)
     rows: list[list[Pair]] = []
     for sample in mixed.samples:
         path = sample.video if media == "video" else sample.audio or sample.video
@@ -136,7 +138,7 @@ class PairDataset(Dataset):
         assert self.epoch is not None
         try:
             return row | {"media": self.read(pair.path, index, self.epoch)}
-        except (OSError, ValueError) as error:
+        except (FileNotFoundError, ValueError) as error:  # not a system that fails: that is no fault of the clip
             raise ValueError(
                 f"{pair.id}: cannot be read ({one_line(error)}); take it out of the manifest, or build a cache, which "
                 "checks every clip beforehand"

@@ -55,10 +55,10 @@ def run(
     processor: Any
     encoder, processor = (plan_encoder(arguments, media), None) if dry_run else load_encoder(arguments, media)
     train, evaluation = (
-        read_pairs(mixture, media, arguments.text_sources, arguments.label_prompt, training.seed)
+        read_pairs(mixture, media, arguments.text_sources, arguments.label_prompt, training.seed, weighted)
         if mixture
         else Pairs()
-        for mixture in (arguments.data, arguments.eval_data)
+        for mixture, weighted in ((arguments.data, True), (arguments.eval_data, False))
     )
     if not train.pairs:
         raise ValueError("data names no manifest: set data: [{manifest: PATH}]")
@@ -116,10 +116,10 @@ def run(
         encoder.cpu().save_pretrained(training.output_dir)
         processor.save_pretrained(training.output_dir)
         trainer.state.save_to_json(os.path.join(training.output_dir, "trainer_state.json"))
-        if metrics:
-            trainer.save_metrics("eval", metrics, combined=False)
         stage = "stage 1" if media == "video" else "stage 2"
         write_run_card(Path(training.output_dir), stage, arguments, training, trainer.state, metrics, len(train.pairs))
+        if metrics:  # last: it tells scripts/train_tiny.sh that the stage is done
+            trainer.save_metrics("eval", metrics, combined=False)
     wait()
 
 

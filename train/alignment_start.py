@@ -123,21 +123,38 @@ def local(name: str) -> str:
 
 
 def pooling_of(text: str) -> str | None:
-    """How a sentence-transformers model, in a folder or on the Hub, pools: `mean`, or None for the tower's default.
+    """How a sentence-transformers model, in a folder or on the Hub, pools: `mean`, `class`, or None for the tower's
+    default: for a tower of another kind, and for LaBSE's, whose dense layer behind the class token is BERT's pooler.
 
     Raises:
         OSError: it is on the Hub, which cannot be reached, and not in the cache.
+        ValueError: it pools in a way that text_pooling does not know.
     """
     if text in PAPER:  # known without a hub
         return None
+    described = _sentence_file(text, "1_Pooling/config.json")
+    if described is None:
+        return None
+    modes = {name for name, chosen in described.items() if name.startswith("pooling_mode_") and chosen is True}
+    if modes == {"pooling_mode_mean_tokens"}:
+        return "mean"
+    if modes != {"pooling_mode_cls_token"}:
+        raise ValueError(
+            f"{text}: pools by {' and '.join(sorted(modes)) or 'no mode that is known'}; set text_pooling: mean, "
+            "class or pooled"
+        )
+    return None if _sentence_file(text, "2_Dense/config.json") is not None else "class"
+
+
+def _sentence_file(text: str, name: str) -> Any:
+    """A JSON file of a sentence-transformers model; None where it has none."""
     try:
-        described = cached_file(text, "1_Pooling/config.json")
+        return json.loads(Path(cached_file(text, name)).read_text(encoding="utf-8"))
     except OSError as error:
         clip = ("clip", "clip_text_model")
         if error.__cause__ is None or AutoConfig.from_pretrained(text).model_type in clip:
             return None  # there is no such file
         raise OSError(f"{text}: how it pools cannot be read ({one_line(error)}); set text_pooling") from error
-    return "mean" if json.loads(Path(described).read_text()).get("pooling_mode_mean_tokens") else None
 
 
 def plan_encoder(arguments: AlignmentArguments, media: str) -> XEmoGPTCueEncoder:

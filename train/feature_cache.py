@@ -261,6 +261,10 @@ class _Reader(Dataset):
             return key, item, self.read(item.path), None
         except (FileNotFoundError, ValueError) as error:
             return "", item, None, one_line(error)
+        except OSError as error:
+            if error.errno is None or error.filename is not None:
+                raise
+            raise OSError(error.errno, error.strerror, item.path) from error
 
 
 def weights_digest(module: torch.nn.Module) -> str:

@@ -28,12 +28,18 @@ class Mixture:
     weights: list[float] = field(default_factory=list)  # of each sample
 
 
-def read_mixture(entries: Sequence[dict[str, Any]], forbidden_splits: Sequence[str] = ("test",)) -> Mixture:
+def read_mixture(
+    entries: Sequence[dict[str, Any]], forbidden_splits: Sequence[str] = ("test",), weighted: bool = True
+) -> Mixture:
     """The samples of `[{"manifest": PATH, "weight": 1.0}, ...]`.
 
+    Args:
+        weighted: False for what takes each clip once, such as validation.
+
     Raises:
-        ValueError: an entry with other keys, a weight that is not positive, an id in two manifests, or samples of a
-            split that may not be used (by the beginning of its name: `test` stands for `test_identity`, too).
+        ValueError: an entry with other keys, a weight that is not positive or has no meaning here, an id in two
+            manifests, or samples of a split that may not be used (by the beginning of its name: `test` stands for
+            `test_identity`, too).
         OSError: a manifest cannot be read.
     """
     mixture = Mixture()
@@ -44,6 +50,8 @@ def read_mixture(entries: Sequence[dict[str, Any]], forbidden_splits: Sequence[s
         path, weight = entry["manifest"], entry.get("weight", 1.0)
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < float("inf"):
             raise ValueError(f"{path}: the weight must be a positive number, not {weight!r}")
+        if weight != 1 and not weighted:
+            raise ValueError(f"{path}: weight {weight!r}: here every clip is taken once; leave the weight out")
         for sample in read_manifest(path):
             if sample.id in seen:
                 raise ValueError(f"{path}: id {sample.id!r} is in {seen[sample.id]} already")
@@ -101,16 +109,17 @@ class EpochSampler(Sampler[int]):
 
 
 class Checked(NamedTuple):
-    """What became of reading a clip: its length in tokens and the media that it holds, or why it is of no use."""
+    """What became of reading a clip: the length in tokens of each of its rows, by id, and the media that it holds; or
+    why it is of no use."""
 
-    length: int
+    lengths: dict[str, int]
     reason: str | None
     media: list[str]
 
 
 def check_clips(
     samples: Iterable[EmotionSample],
-    read: Callable[[EmotionSample], tuple[int, list[str]]],
+    read: Callable[[EmotionSample], tuple[dict[str, int], list[str]]],
     output_dir: str | os.PathLike,
     settings: Any = None,
     workers: int = 4,
@@ -121,7 +130,7 @@ def check_clips(
     One process alone may call it; others ask `noted_clips` afterwards.
 
     Args:
-        read: reads a sample as training will, and gives its length and media; a ValueError is the reason, and so is
+        read: reads a sample as training will, and gives its lengths and media; a ValueError is the reason, and so is
             a file that is not there, for which the next run looks again.
         settings: whatever else the outcome depends on.
         workers: threads; decoding leaves Python's lock.
@@ -139,12 +148,12 @@ def check_clips(
 
         def check(sample: EmotionSample) -> Checked:
             try:
-                length, media = read(sample)
-                return Checked(length, None, media)
+                lengths, media = read(sample)
+                return Checked(lengths, None, media)
             except (ValueError, FileNotFoundError) as error:
                 if isinstance(error, FileNotFoundError):
                     gone.add(sample.id)
-                return Checked(0, one_line(error), [])
+                return Checked({}, one_line(error), [])
 
         with ThreadPoolExecutor(max(1, workers), thread_name_prefix="check") as pool:
             found = pool.map(check, [each for each, _ in todo])

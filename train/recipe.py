@@ -50,8 +50,7 @@ def load_recipe(
             same name, the stage's own takes it.
 
     Raises:
-        ValueError: an unknown or repeated key, a value of the wrong type, no `output_dir`; names file and line. Or
-            this process sees several GPUs.
+        ValueError: an unknown or repeated key, a value of the wrong type, no `output_dir`; names file and line.
         OSError: the file cannot be read.
     """
     own, other = _hints(arguments), _hints(training)
@@ -66,13 +65,16 @@ def load_recipe(
         raise ValueError(f"{path}: output_dir is missing: where checkpoints and the result are written")
     mine = {key: value for key, (value, _) in values.items() if key in own}
     theirs = {key: value for key, (value, _) in values.items() if key not in own}
-    settings: Any = training(**_on_this_machine(theirs, other))
-    if settings.n_gpu > 1:  # the Trainer would split batches by nn.DataParallel
+    return arguments(**mine), training(**_on_this_machine(theirs, other))
+
+
+def one_gpu_each(training: Any) -> None:
+    """Raises ValueError where this process would train on several GPUs: the Trainer splits batches among them."""
+    if training.n_gpu > 1:  # by nn.DataParallel
         raise ValueError(
-            f"one process sees {settings.n_gpu} GPUs, and each needs one of its own: start accelerate launch "
-            f"--num_processes {settings.n_gpu} -m xemogpt train ..., or set CUDA_VISIBLE_DEVICES=0 for one GPU"
+            f"one process sees {training.n_gpu} GPUs, and each needs one of its own: start accelerate launch "
+            f"--num_processes {training.n_gpu} -m xemogpt train ..., or set CUDA_VISIBLE_DEVICES=0 for one GPU"
         )
-    return arguments(**mine), settings
 
 
 def _on_this_machine(settings: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:

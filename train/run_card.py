@@ -49,6 +49,10 @@ def write_run_card(
     figures = {name: f"{value:.4g}" for name, value in metrics.items() if not name.endswith(IDLE)}
     base = own.get("model") or own.get("tower")
     start = f"`{base}`" if base else "random weights"
+    best = ""
+    if training.load_best_model_at_end and state.best_global_step:
+        score = f"{training.metric_for_best_model} {state.best_metric:.4g}"
+        best = f"The weights are those of step {state.best_global_step}, the best on validation ({score}). "
     library, task = KINDS[stage]
     text = "\n".join(
         [
@@ -64,7 +68,7 @@ def write_run_card(
             f"# XEmoGPT, {stage}",
             "",
             f"Trained from {start} for {state.global_step} steps ({state.epoch or 0:.2f} epochs of {rows} examples). "
-            "It names what a face and a voice show, not what a person feels; not for judging real people.",
+            f"{best}It names what a face and a voice show, not what a person feels; not for judging real people.",
             "",
             *_table("setting", {name: value for name, value in (own | settings).items() if value is not None}),
             "",

@@ -150,7 +150,8 @@ def read_clips(mixture: list[dict[str, Any]]) -> list[KnownClip]:
     """The clips of manifests that have a `truth.jsonl` beside them.
 
     Raises:
-        ValueError: a clip without video, or of which the truth says nothing. FileNotFoundError: no truth.jsonl.
+        ValueError: a clip without video, or of which the truth says nothing; a weight: each clip is taken once.
+        FileNotFoundError: no truth.jsonl.
     """
     truth: dict[str, Any] = {}
     for entry in mixture:
@@ -159,7 +160,7 @@ def read_clips(mixture: list[dict[str, Any]]) -> list[KnownClip]:
             raise FileNotFoundError(f"{path}: stage 0 needs the cue types that `xemogpt synth` writes there")
         truth |= {row["id"]: row for row in read_rows(path)}
     clips = []
-    for sample in read_mixture(mixture).samples:
+    for sample in read_mixture(mixture, weighted=False).samples:
         if sample.video is None or sample.id not in truth:
             raise ValueError(f"{sample.id}: has no {'video' if sample.video is None else 'row in truth.jsonl'}")
         cues = [cue for cue in truth[sample.id]["cues"] if cue["modality"] == "visual" and cue.get("polarity", 1) > 0]

@@ -82,7 +82,7 @@ def main(arguments: Arguments, training: Any, dry_run: bool = False) -> None:
     from transformers import set_seed
 
     set_seed(training.seed)
-    mixtures = [read_mixture(arguments.data), read_mixture(arguments.eval_data)]
+    mixtures = [read_mixture(arguments.data), read_mixture(arguments.eval_data, weighted=False)]
     if not mixtures[0].samples:
         raise ValueError("data names no manifest, or an empty one: set data: [{manifest: PATH}]")
     shared = {each.id for each in mixtures[0].samples} & {each.id for each in mixtures[1].samples}
@@ -313,18 +313,29 @@ def rows(mixture: Mixture, arguments: Arguments, training: Any, collator: Instru
 
     lock = threading.Lock()
 
-    def read(sample: Any) -> tuple[int, list[str]]:
+    def read(sample: Any) -> tuple[dict[str, int], list[str]]:
         if not asked[sample.id]:
             raise ValueError(f"has no answer of the kinds {', '.join(arguments.kinds)}: it needs a text or cues")
         media = held_media(sample)
         rows = [_row(each) for each in questions(sample, arguments, media)]
         if not rows:
             raise ValueError(f"holds {' and '.join(media)} alone, of which it tells nothing that is asked for")
-        made = [collator.conversation(row) for row in rows]  # all: a blind one needs a medium that others do not
-        longest, conversation = max(zip(rows, made, strict=True), key=lambda pair: len(pair[0]["answer"]))
-        decode_media(conversation, collator.processor)
+        made = [collator.conversation(row) for row in rows]
         with lock:  # tokenizers refuse to be used by two threads at once
-            return collator.tensors([longest], [conversation])["input_ids"].shape[1], media
+            counts = [collator.count(conversation) for conversation in made]
+        alike: dict[tuple[str, ...], list[int]] = {}  # rows with the same media, which are decoded once
+        for index, conversation in enumerate(made):
+            alike.setdefault(
+                tuple(block["type"] for block in conversation[0]["content"] if "path" in block), []
+            ).append(index)
+        lengths: dict[str, int] = {}
+        for indices in alike.values():
+            longest = max(indices, key=counts.__getitem__)
+            decode_media(made[longest], collator.processor)
+            with lock:
+                whole = collator.tensors([rows[longest]], [made[longest]])["input_ids"].shape[1]
+            lengths |= {rows[index]["id"]: whole - counts[longest] + counts[index] for index in indices}
+        return lengths, media
 
     checked: dict[str, Checked] = {}
     if arguments.check:
@@ -345,17 +356,17 @@ def rows(mixture: Mixture, arguments: Arguments, training: Any, collator: Instru
             _report_absent(asked, found, checked, folder / "absent.jsonl")
         asked = found
     usable = list(asked.values())
-    chosen = epoch_rows(usable, mixture.weights if name == "data" else [1.0] * len(usable), training.seed)
+    chosen = epoch_rows(usable, mixture.weights, training.seed)
     if not chosen:
         raise ValueError(f"{name}: no sample is left to use")
     logger.info("%s: %d instructions %s", name, len(chosen), count_kinds(chosen))
 
-    def length(instruction: Instruction) -> int:
-        """In tokens, or so; clips that were not read count by their answers alone."""
-        id = instruction.id.rpartition("#")[0]
-        return (checked[id].length if id in checked else 0) + len(instruction.answer) // 4
-
-    return datasets.Dataset.from_list([_row(each) | {"length": length(each)} for each in chosen])
+    # In tokens; where clips were not read, of their answers alone.
+    lengths = {id: length for each in checked.values() for id, length in each.lengths.items()}
+    if not checked:
+        answers = {each.id: each.answer for each in chosen}
+        lengths = {id: len(collator.processor.tokenizer(answer)["input_ids"]) for id, answer in answers.items()}
+    return datasets.Dataset.from_list([_row(each) | {"length": lengths[each.id]} for each in chosen])
 
 
 def _report(checked: dict[str, Checked], name: str, where: Path, allowed: float) -> None:
@@ -440,8 +451,11 @@ def _trainer(
     metrics = trainer.evaluate() if evaluation is not None else {}
     trainer.save_model(training.output_dir)
     if trainer.is_world_process_zero():
-        trainer.state.save_to_json(os.path.join(training.output_dir, "trainer_state.json"))
         write_run_card(Path(training.output_dir), "stage 3", arguments, training, trainer.state, metrics, len(train))
+        if metrics:
+            trainer.save_metrics("eval", metrics, combined=False)
+        # Last: it tells scripts/train_tiny.sh that the stage is done.
+        trainer.state.save_to_json(os.path.join(training.output_dir, "trainer_state.json"))
 
 
 def _set_apart(optimizer: torch.optim.Optimizer, model: Any, learning_rate: float) -> None:
