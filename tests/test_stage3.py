@@ -425,42 +425,6 @@ def test_clips_of_no_use_are_listed_and_never_replaced(
         stage3_sft.main(given, config(tmp_path / "out", max_steps=1))
 
 
-@pytest.mark.parametrize("kinds", [["reason", "visual", "audio"], ["see", "hear"]])
-def test_every_row_is_measured_in_tokens(place: Path, tmp_path: Path, loaded: Any, kinds: list[str]) -> None:
-    processor = copy.copy(loaded[1].processor)
-    collator = InstructionCollator(processor)
-    signs = "她皱着眉，声音发抖。" * 12  # fewer characters than the English answer, more tokens
-    row = rows(tmp_path)[0] | {"text": {"en": TEXT + " So she does." * 12, "zh": "在视频中，" + signs}}
-    read = read_mixture([{"manifest": str(write_manifest(tmp_path / "m.jsonl", [row]))}])
-    given = arguments(place, kinds=kinds, languages=["en", "zh"], blind=0.5, max_rejects=1.0)
-
-    def made(name: str) -> list[dict[str, Any]]:
-        return stage3_sft.rows(read, given, config(tmp_path / name), collator, "data").to_list()
-
-    found = made("whole")
-    exact = {each["id"]: collator([each])["input_ids"].shape[1] for each in found}
-    assert {each["id"]: each["length"] for each in found} == exact
-    longest = max(found, key=lambda each: exact[each["id"]])
-    if "reason" in kinds:
-        assert len(longest["answer"]) < max(len(each["answer"]) for each in found)
-    processor.max_context = exact[longest["id"]] - 1
-    with pytest.raises(ValueError, match="no sample is left"):
-        made("cut")
-    refused = json.loads((tmp_path / "cut/check-data/rejects.jsonl").read_text())
-    assert f"{longest['id']}: {exact[longest['id']]} tokens exceed the context" in refused["reason"]
-    given.check = False
-    assert {each["id"]: each["length"] for each in made("unread")} == {
-        each["id"]: len(processor.tokenizer(each["answer"])["input_ids"]) for each in found
-    }
-
-
-def test_a_weight_of_validation_is_refused(place: Path, tmp_path: Path) -> None:
-    given = arguments(place)
-    given.eval_data = [{"manifest": str(place / "train.jsonl"), "weight": 2}]
-    with pytest.raises(ValueError, match=r"train.jsonl: weight 2: here every clip is taken once"):
-        stage3_sft.main(given, config(tmp_path))
-
-
 def test_one_process_checks_for_all(place: Path, tmp_path: Path, loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four threads stand for four processes, of two machines; none of them comes to another's lock."""
     given, released, state, found = arguments(place), threading.Event(), mixture._state, {}
