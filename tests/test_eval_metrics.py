@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xemogpt.eval.calibration import auc, brier, calibration, ece
+from xemogpt.eval.compare import paired, paired_uar
 from xemogpt.eval.consistency import SUBSETS, conflict, consistency
+from xemogpt.eval.emocue_360.resampling import paired_bootstrap
 from xemogpt.eval.recognition import NO_LABEL, read_label, recognition
 from xemogpt.eval.text_metrics import bleu, cider, cider_d, tokenize
 
@@ -243,3 +245,36 @@ def test_calibration_equals_sklearn_and_a_loop(pairs: list[tuple[int, bool]]) ->
 def test_calibration_refuses_what_is_no_confidence(confidences: list, correct: list, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         calibration(confidences, correct)
+
+
+def test_paired_bootstrap_equals_scipy() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    chance = np.random.default_rng(3)
+    a = chance.normal(0.5, 0.1, 80)
+    b = a + chance.normal(0.02, 0.05, 80)
+    low, high, p = paired(a, b, resamples=4000)
+    theirs = stats.bootstrap((b - a,), np.mean, n_resamples=4000, method="percentile", rng=0).confidence_interval
+    assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=0.002)
+    flips = stats.permutation_test(
+        (a, b), lambda x, y: np.mean(y - x), permutation_type="samples", n_resamples=4000, rng=0
+    )
+    assert p == pytest.approx(flips.pvalue, abs=0.02)
+    found = paired_bootstrap(b.tolist(), a.tolist(), resamples=4000)  # the metric's own, to the last digit
+    assert ((low, high), p) == (found["interval"], found["p"])
+
+
+def test_no_difference_is_no_difference() -> None:
+    a = np.random.default_rng(0).random(40)
+    assert paired(a, a) == (0, 0, 1)
+    assert paired(a, a + 1e-8) == (0, 0, 1)  # rounding is no difference, however regular
+    assert paired(a, a + 0.1)[2] < 0.001
+    with pytest.raises(ValueError, match="too few"):
+        paired(a[:1], a[:1])
+
+
+def test_paired_uar_by_hand() -> None:
+    truth = ["x"] * 6 + ["y"] * 2
+    first, second, low, high, p = paired_uar(["x"] * 8, truth, truth)
+    assert (first, second) == (0.5, 1.0)
+    assert (low, high) == (0.5, 0.5)  # y is wrong in both samples and x in none: no resample within classes differs
+    assert p > 0.2  # two samples that differ are no evidence

@@ -17,12 +17,11 @@ from small_clips import bad_clips, good_clips
 from xemogpt.cli import main
 from xemogpt.eval.answerers import Endpoint, Refused
 from xemogpt.eval.benchmark import Benchmark, Item
-from xemogpt.eval.compare import compare, paired, paired_uar
-from xemogpt.eval.emocue_360.resampling import paired_bootstrap
+from xemogpt.eval.compare import compare
 from xemogpt.eval.generate import generate
 from xemogpt.eval.records import Record, read_records
 from xemogpt.eval.report import marked
-from xemogpt.eval.score import Task, mean_floor, read_result, score, words_of, write_result
+from xemogpt.eval.score import Task, mean_floor, read_result, score, write_result
 from xemogpt.eval.table import markdown, ranks
 from xemogpt.prompts_xemogpt import Prompt
 
@@ -309,29 +308,6 @@ def test_other_metrics_by_hand() -> None:
         score(TRUTH, TRUTH, Task(("recognition",)))
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "happy, anxious", "Happy and anxious.", "happy & anxious", "1. happy\n2. anxious", "- happy\n- anxious",
-        "1) Happy 2) Anxious", "happy\nanxious", "**happy**, and anxious!", "happy；anxious", "happy 和 anxious",
-        "['happy', 'anxious']", "Emotions: happy, anxious", "**Emotion words:**\n- happy\n- anxious",
-        "情绪：happy、anxious", "Answer: ['happy', 'anxious']",
-    ],
-)  # fmt: skip
-def test_words_of_an_answer_however_it_lists_them(answer: str) -> None:
-    assert words_of(Record("a", answer)) == ["happy", "anxious"]
-
-
-def test_words_of_a_list_in_brackets_are_those_of_the_official_metric() -> None:
-    assert words_of(Record("a", "['sad and lonely', 'calm']")) == ["sad and lonely", "calm"]
-    assert words_of(Record("a", "平和、brand-new, self-and-other")) == ["平和", "brand-new", "self-and-other"]
-
-
-def test_a_colon_that_ends_no_heading_stays() -> None:
-    for text in ("re:zero, calm", "happy: 0.9, sad: 0.1", "calm, note: sad", "what she seems: calm", "Emotions:"):
-        assert words_of(Record("a", text)) == [each.strip() for each in text.lower().split(",")]
-
-
 def test_answers_without_a_known_word_are_counted() -> None:
     truth = {name: Record(name, label="happy", labels=("happy",)) for name in "abc"}
     said = {"a": Record("a", "happy and excited"), "b": Record("b", "She is happy today."), "c": Record("c", "")}
@@ -372,39 +348,6 @@ def test_every_derangement_is_as_likely_in_a_floor() -> None:
     assert len(set(seen)) == 9
     assert all(place != index for order in seen for index, place in enumerate(order))
     assert mean_floor(range(1), swaps, 0) is None
-
-
-def test_paired_bootstrap_equals_scipy() -> None:
-    stats = pytest.importorskip("scipy.stats")
-    chance = np.random.default_rng(3)
-    a = chance.normal(0.5, 0.1, 80)
-    b = a + chance.normal(0.02, 0.05, 80)
-    low, high, p = paired(a, b, resamples=4000)
-    theirs = stats.bootstrap((b - a,), np.mean, n_resamples=4000, method="percentile", rng=0).confidence_interval
-    assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=0.002)
-    flips = stats.permutation_test(
-        (a, b), lambda x, y: np.mean(y - x), permutation_type="samples", n_resamples=4000, rng=0
-    )
-    assert p == pytest.approx(flips.pvalue, abs=0.02)
-    found = paired_bootstrap(b.tolist(), a.tolist(), resamples=4000)  # the metric's own, to the last digit
-    assert ((low, high), p) == (found["interval"], found["p"])
-
-
-def test_no_difference_is_no_difference() -> None:
-    a = np.random.default_rng(0).random(40)
-    assert paired(a, a) == (0, 0, 1)
-    assert paired(a, a + 1e-8) == (0, 0, 1)  # rounding is no difference, however regular
-    assert paired(a, a + 0.1)[2] < 0.001
-    with pytest.raises(ValueError, match="too few"):
-        paired(a[:1], a[:1])
-
-
-def test_paired_uar_by_hand() -> None:
-    truth = ["x"] * 6 + ["y"] * 2
-    first, second, low, high, p = paired_uar(["x"] * 8, truth, truth)
-    assert (first, second) == (0.5, 1.0)
-    assert (low, high) == (0.5, 0.5)  # y is wrong in both samples and x in none: no resample within classes differs
-    assert p > 0.2  # two samples that differ are no evidence
 
 
 def test_results_on_disk_compare_and_report(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -17,6 +17,8 @@ from xemogpt.eval.open_vocabulary import (
     wheel_tables,
     wordnet_emotions,
 )
+from xemogpt.eval.records import Record
+from xemogpt.eval.score import words_of
 
 PLAIN = Grouping("letters", ({"a": "A", "a2": "A", "b": "B", "c": "C"}.get,))
 
@@ -143,3 +145,26 @@ def test_embedded_tree_carries_its_licence(root: Path) -> None:
 def test_a_bare_text_is_no_list_of_labels() -> None:
     with pytest.raises(ValueError, match="prediction 0 is no list of labels"):
         set_scores(["happy"], [["happy"]], PLAIN)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "happy, anxious", "Happy and anxious.", "happy & anxious", "1. happy\n2. anxious", "- happy\n- anxious",
+        "1) Happy 2) Anxious", "happy\nanxious", "**happy**, and anxious!", "happy；anxious", "happy 和 anxious",
+        "['happy', 'anxious']", "Emotions: happy, anxious", "**Emotion words:**\n- happy\n- anxious",
+        "情绪：happy、anxious", "Answer: ['happy', 'anxious']",
+    ],
+)  # fmt: skip
+def test_words_of_an_answer_however_it_lists_them(answer: str) -> None:
+    assert words_of(Record("a", answer)) == ["happy", "anxious"]
+
+
+def test_words_of_a_list_in_brackets_are_those_of_the_official_metric() -> None:
+    assert words_of(Record("a", "['sad and lonely', 'calm']")) == ["sad and lonely", "calm"]
+    assert words_of(Record("a", "平和、brand-new, self-and-other")) == ["平和", "brand-new", "self-and-other"]
+
+
+def test_a_colon_that_ends_no_heading_stays() -> None:
+    for text in ("re:zero, calm", "happy: 0.9, sad: 0.1", "calm, note: sad", "what she seems: calm", "Emotions:"):
+        assert words_of(Record("a", text)) == [each.strip() for each in text.lower().split(",")]
