@@ -456,7 +456,7 @@ def test_embedded_default(cache: Path) -> None:
     assert time.monotonic() - started < 0.5
     model = AutoModelForMultimodalLM.from_pretrained(folder, trust_remote_code=True)
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.model.named_children()}
-    assert (sizes["language_model"], sizes["audio_tower"]) == (134_515_008, 8_208_384)
+    assert (sizes["language_model"], sizes["audio_tower"]) == (134_515_008, 4_660_224)  # two of four layers
     assert model.config.untrained_parts == []
     assert "rendered heads" in model.config.caution
     processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
