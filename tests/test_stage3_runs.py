@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
-from tiny_corpus import TEXT, rows, write_manifest
-from tiny_model import make_tiny_model
+from tiny_corpus import TEXT, rows, training_place, write_manifest
 
 RECIPE = Path(__file__).parents[1] / "recipes/tiny/stage3.yaml"
 RECORD = Path(__file__).parent / "regression/stage3.json"
@@ -53,16 +52,9 @@ for name, first in projectors(0).items():
 """
 
 
-def make_place(folder: Path) -> Path:
-    """A model, whose audio bridge has dropout, and a manifest."""
-    make_tiny_model(folder / "model")
-    write_manifest(folder / "train.jsonl", rows(folder))
-    return folder
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_place(tmp_path_factory.mktemp("runs"))
+    return training_place(tmp_path_factory.mktemp("runs"))
 
 
 def command(place: Path, out: Path, processes: int = 1, **settings: Any) -> list[str]:
@@ -112,7 +104,7 @@ def test_killed_run_goes_on_as_if_nothing_had_happened(place: Path, tmp_path: Pa
 
 @pytest.mark.slow
 def test_two_processes_give_the_result_of_one(tmp_path: Path) -> None:
-    place = make_place(tmp_path)
+    place = training_place(tmp_path)
     described = json.loads((place / "model/config.json").read_text())
     for name in ("attention_dropout", "hidden_dropout", "activation_dropout"):  # drawn by each process for itself
         described["audio_bridge_config"][name] = 0.0
@@ -193,6 +185,6 @@ def test_the_tiny_recipe_takes_the_recorded_course(place: Path, tmp_path: Path) 
 if __name__ == "__main__":
     os.environ["HF_HUB_OFFLINE"] = "1"
     with tempfile.TemporaryDirectory() as scratch:
-        steps = recorded_run(make_place(Path(scratch)), Path(scratch) / "out")
+        steps = recorded_run(training_place(Path(scratch)), Path(scratch) / "out")
     made = {"recipe": "recipes/tiny/stage3.yaml", "tolerance": TOLERANCE, "steps": steps}
     RECORD.write_text(json.dumps(made, indent=1) + "\n")

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from tiny_corpus import rows, write_manifest
+from tiny_corpus import training_place
 from tiny_model import make_tiny_model
 from transformers import AutoModelForMultimodalLM, TrainingArguments
 
@@ -28,10 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("train")
-    make_tiny_model(folder / "model")
-    write_manifest(folder / "train.jsonl", rows(folder))
-    return folder
+    return training_place(tmp_path_factory.mktemp("train"))
 
 
 def recipe(place: Path, out: Path, **more: Any) -> Path:

@@ -8,12 +8,8 @@ from pathlib import Path
 import pytest
 
 STAGES = ("stage0", "stage1", "stage2", "stage3-start", "stage3")
+LAST = "trainer_state.json"  # of the files of a stage
 STAND_IN = "#!/bin/sh\necho $(basename $0) $1 $2 $3 $4 >> calls\n"
-
-
-def last_file(stage: str) -> str:
-    """What a stage writes last."""
-    return "trainer_state.json" if stage.startswith("stage3") else "eval_results.json"
 
 
 @pytest.fixture
@@ -27,7 +23,7 @@ def done(tmp_path: Path) -> Path:
     for stage in STAGES:
         folder = tmp_path / "runs" / f"tiny-{stage}"
         folder.mkdir(parents=True)
-        for name in ("adapter_model.safetensors", last_file(stage)):
+        for name in ("adapter_model.safetensors", LAST):
             (folder / name).touch()
             os.utime(folder / name, (1000, 1000))
     (tmp_path / "runs" / "tiny-merged").mkdir()
@@ -48,7 +44,7 @@ def test_what_is_done_is_not_done_twice(done: Path, root: Path) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_is_done_when_its_last_file_is_there(done: Path, root: Path, stage: str) -> None:
-    (done / "runs" / f"tiny-{stage}" / last_file(stage)).unlink()
+    (done / "runs" / f"tiny-{stage}" / LAST).unlink()
     assert run(done, root) == [stage.replace("-", "_")]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from small_clips import good_clips
+from tiny_model import make_tiny_model
 
 TEXT = "In the video, she frowns. In the audio, her voice is {}. Therefore, she is {}."
 
@@ -25,6 +26,13 @@ def rows(folder: Path) -> list[dict[str, Any]]:
         {"id": "d", "audio": sound, "text": "In the audio, he sighs. Therefore, he is sad."},
         {"id": "e", "video": other, "text": TEXT.format("loud", "upset"), "subtitle": {"en": "No!"}},
     ]
+
+
+def training_place(folder: Path) -> Path:
+    """A folder with a tiny model and the manifest of `rows`, as stage 3 takes them."""
+    make_tiny_model(folder / "model")
+    write_manifest(folder / "train.jsonl", rows(folder))
+    return folder
 
 
 def write_manifest(path: Path, samples: list[dict[str, Any]]) -> Path:

@@ -24,7 +24,7 @@ from xemogpt.train.alignment_start import AlignmentArguments, load_encoder, plan
 from xemogpt.train.alignment_trainer import AlignmentTrainer
 from xemogpt.train.checkpoints import last_whole_checkpoint, rows_digest
 from xemogpt.train.feature_cache import FeatureCache, Item, Reject, build, weights_digest
-from xemogpt.train.run_card import write_run_card
+from xemogpt.train.run_card import write_outcome
 from xemogpt.train.trainer import wait
 
 logger = logging.getLogger(__name__)
@@ -115,11 +115,8 @@ def run(
     if trainer.is_world_process_zero():
         encoder.cpu().save_pretrained(training.output_dir)
         processor.save_pretrained(training.output_dir)
-        trainer.state.save_to_json(os.path.join(training.output_dir, "trainer_state.json"))
         stage = "stage 1" if media == "video" else "stage 2"
-        write_run_card(Path(training.output_dir), stage, arguments, training, trainer.state, metrics, len(train.pairs))
-        if metrics:  # last: it tells scripts/train_tiny.sh that the stage is done
-            trainer.save_metrics("eval", metrics, combined=False)
+        write_outcome(trainer, stage, arguments, training, metrics, len(train.pairs))
     wait()
 
 

@@ -31,6 +31,18 @@ KINDS = {  # what a stage leaves: library and task, as the Hub calls them
 }
 
 
+def write_outcome(
+    trainer: Any, stage: str, arguments: Any, training: Any, metrics: dict[str, float], rows: int
+) -> None:
+    """What a stage leaves beside its weights: run card, evaluation, and last `trainer_state.json`, by which a run is
+    known to be done. Arguments: see `write_run_card`."""
+    out = Path(training.output_dir)
+    write_run_card(out, stage, arguments, training, trainer.state, metrics, rows)
+    if metrics:
+        trainer.save_metrics("eval", metrics, combined=False)
+    trainer.state.save_to_json(str(out / "trainer_state.json"))
+
+
 def write_run_card(
     folder: Path, stage: str, arguments: Any, training: Any, state: Any, metrics: dict[str, float], rows: int
 ) -> Path:

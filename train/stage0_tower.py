@@ -12,7 +12,6 @@ each manifest, as `xemogpt synth` writes it.
 """
 
 import dataclasses
-import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +40,7 @@ from xemogpt.media_xemogpt import load_video
 from xemogpt.towers_xemogpt import encode_frames
 from xemogpt.train.checkpoints import last_whole_checkpoint
 from xemogpt.train.mixture import read_mixture
-from xemogpt.train.run_card import write_run_card
+from xemogpt.train.run_card import write_outcome
 from xemogpt.train.trainer import CheckedTrainer
 from xemogpt.video_processing_xemogpt import XEmoGPTVideoProcessor
 
@@ -113,10 +112,7 @@ def main(arguments: Arguments, training: TrainingArguments, dry_run: bool = Fals
     if trainer.is_world_process_zero():
         model.tower.cpu().float().save_pretrained(training.output_dir)
         processor.save_pretrained(training.output_dir)
-        trainer.state.save_to_json(os.path.join(training.output_dir, "trainer_state.json"))
-        write_run_card(Path(training.output_dir), "stage 0", arguments, training, trainer.state, metrics, len(train))
-        if metrics:  # last: it tells scripts/train_tiny.sh that the stage is done
-            trainer.save_metrics("eval", metrics, combined=False)
+        write_outcome(trainer, "stage 0", arguments, training, metrics, len(train))
 
 
 def vision_config(arguments: Arguments) -> PreTrainedConfig:

@@ -416,7 +416,7 @@ def _trainer(
     import trl.trainer.utils
     from trl import SFTTrainer
 
-    from xemogpt.train.run_card import write_run_card
+    from xemogpt.train.run_card import write_outcome
     from xemogpt.train.trainer import CheckedTrainer
 
     if not torch.accelerator.is_available() and hasattr(trl.trainer.utils, "_use_triton"):
@@ -451,11 +451,7 @@ def _trainer(
     metrics = trainer.evaluate() if evaluation is not None else {}
     trainer.save_model(training.output_dir)
     if trainer.is_world_process_zero():
-        write_run_card(Path(training.output_dir), "stage 3", arguments, training, trainer.state, metrics, len(train))
-        if metrics:
-            trainer.save_metrics("eval", metrics, combined=False)
-        # Last: it tells scripts/train_tiny.sh that the stage is done.
-        trainer.state.save_to_json(os.path.join(training.output_dir, "trainer_state.json"))
+        write_outcome(trainer, "stage 3", arguments, training, metrics, len(train))
 
 
 def _set_apart(optimizer: torch.optim.Optimizer, model: Any, learning_rate: float) -> None:

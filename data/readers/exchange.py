@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from xemogpt.data.readers.source import BY_TABLE, MANIFEST, Source, by_language, parse_list, plain
+from xemogpt.data.readers.source import MANIFEST, Source, by_language, parse_list, plain
 from xemogpt.data.sample import Cue, EmotionSample, read_manifest
 from xemogpt.data.text import open_text, read_json
 
@@ -31,7 +31,7 @@ def read_speechcraft(
     source: Source, table: str = "", id_field: str = "id", path_field: str = "path", text_field: str = "text"
 ) -> Iterator[EmotionSample]:
     """Row by row, so that a million fit. Fields: of the clip's id, its sound file below the root, its description."""
-    path = source.find([table] if table else ["*.jsonl", "*.json", "*.csv"], hint=BY_TABLE)
+    path = source.find(["*.jsonl", "*.json", "*.csv"], table=table)
     seen: set[str] = set()
     for number, row in enumerate(_records(path), 1):
         if absent := [name for name in (id_field, path_field, text_field) if name not in row]:
@@ -59,7 +59,7 @@ def read_speechcraft(
 def read_ca_mer(source: Source, table: str = "") -> Iterator[EmotionSample]:
     """Clips whose modalities agree or not: `split` is the subset."""
     columns = ["name", "subset", "label"]
-    path = source.find([table] if table else ["ca_mer*.csv", "ca-mer*.csv", "CA-MER*.csv"], columns, hint=BY_TABLE)
+    path = source.find(["ca_mer*.csv", "ca-mer*.csv", "CA-MER*.csv"], columns, table=table)
     for row in source.rows(path, columns):
         id, subset, labels = row["name"], row["subset"].lower().replace("_", "-"), ()
         if subset not in CA_MER_SUBSETS:
@@ -77,7 +77,7 @@ def read_ca_mer(source: Source, table: str = "") -> Iterator[EmotionSample]:
 def read_conversations(source: Source, table: str = "", split: str = "train") -> Iterator[EmotionSample]:
     """Every answer is a sample, of the id `{file}` or, from the second on, `{file}#2`: <answer> is its label, <think>
     (or the whole answer, without tags) its text. Paths of another machine are found by their last parts."""
-    path = source.find([table] if table else ["*conversations*.json", "*.json"], hint=BY_TABLE)
+    path = source.find(["*conversations*.json", "*.json"], table=table)
     uses: Counter[str] = Counter()
     for number, row in enumerate(_records(path), 1):
         where = plain(row.get("video") or row.get("audio"))
@@ -103,7 +103,7 @@ def read_conversations(source: Source, table: str = "", split: str = "train") ->
 
 def read_cues(source: Source, table: str = "", split: str = "test") -> Iterator[EmotionSample]:
     """Extracted cues of clips in video/."""
-    path = source.find([table] if table else ["*cue*.json", "*.json"], hint=BY_TABLE)
+    path = source.find(["*cue*.json", "*.json"], table=table)
     content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
         raise ValueError(f"{path}: is no {{name: {{visual, auditory, emotional}}}}; name another file by table=")
@@ -122,7 +122,7 @@ def read_cues(source: Source, table: str = "", split: str = "test") -> Iterator[
 
 def read_own_manifest(source: Source, table: str = "") -> Iterator[EmotionSample]:
     """A manifest of this project in the root (or, by `table`, below it), its files looked at."""
-    path = source.find([table] if table else [MANIFEST, "*.jsonl"], hint=BY_TABLE)
+    path = source.find([MANIFEST, "*.jsonl"], table=table)
     nothing: list[tuple[str, str]] = []
     named: set[str] = set()
     for sample in read_manifest(path, nothing):

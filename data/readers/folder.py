@@ -17,7 +17,6 @@ from typing import Any
 
 from xemogpt.data.readers.source import (
     AUDIO_SUFFIXES,
-    BY_TABLE,
     VIDEO_SUFFIXES,
     Source,
     by_language,
@@ -50,7 +49,7 @@ def read_folder(
         name_field, label_field, ...: its columns, where they are called otherwise than the field of the sample. Of
             label and labels (a list of words) there must be one; the other columns are read if they are there.
     """
-    path = source.find([table] if table else ["labels.csv", "labels.tsv", "*.csv", "*.tsv"], hint=BY_TABLE)
+    path = source.find(["labels.csv", "labels.tsv", "*.csv", "*.tsv"], table=table)
     given = {"label": label_field, "labels": labels_field, "subtitle": subtitle_field, "text": text_field}
     given |= {"valence": valence_field, "split": split_field}
     there, delimiter = _header(path)

@@ -25,7 +25,6 @@ REMARKS = (
 )
 MANIFEST = "manifest.jsonl"
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
-BY_TABLE = ", or name it by table="  # for readers that have this option
 
 
 @dataclass(frozen=True)
@@ -93,14 +92,16 @@ class Source:
         assert kind in LOSSES + REMARKS
         self.problems.append(Problem(kind, id, detail))
 
-    def find(self, names: Sequence[str], columns: Iterable[str] = (), hint: str = "") -> Path:
+    def find(self, names: Sequence[str], columns: Iterable[str] = (), table: str | None = None) -> Path:
         """The table of one of these names (patterns allowed), anywhere below the root; or else, where `columns` are
-        given, the only .csv with just these that is no table of subtitles, which look like explanations. `hint`: what
-        else can be done where there are several.
+        given, the only .csv with just these that is no table of subtitles, which look like explanations. `table`: of
+        readers with this option, its value; a name in place of `names`, or "".
 
         Raises:
             FileNotFoundError: there is none, or more than one. ValueError: a path that is not below the root.
         """
+        names = [table] if table else names
+        hint = "" if table is None else ", or name it by table="
         for name in names:
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise ValueError(f"{name}: a table is named by its path below {self.root}")

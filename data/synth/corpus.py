@@ -121,11 +121,9 @@ def make_corpus(
                 made += 1
             progress(1)
         for manifest, truth in files.values():
-            for file in (manifest, truth):
-                _tidy(file)
-            if manifest.path.exists():
-                known = {row["id"]: row for row in read_rows(truth.path)}
-                told = [in_plain_words(row, known[row["id"]]) for row in read_rows(manifest.path)]
+            rows, known = _tidied(manifest), {row["id"]: row for row in _tidied(truth)}
+            if rows:
+                told = [in_plain_words(row, known[row["id"]]) for row in rows]
                 _write(manifest.path.with_name(PLAIN), b"".join(map(json_line, told)))
     _write(folder / "README.md", _card(recipe, folder).encode())
     return Summary(present, made, rejected)
@@ -324,14 +322,15 @@ def sampled_of(clip: Clip, number: int = 16) -> bytes:
     return buffer.getvalue()
 
 
-def _tidy(file: JsonLines) -> None:
-    """Put the rows in the order of their ids."""
+def _tidied(file: JsonLines) -> list[dict[str, Any]]:
+    """The rows, put in the order of their ids."""
     if not file.path.exists():
-        return
+        return []
     rows = list(read_rows(file.path))
     wanted = sorted({row["id"]: row for row in rows}.values(), key=lambda row: row["id"])
     if wanted != rows:
         file.rewrite(wanted)
+    return wanted
 
 
 def _write(path: Path, content: bytes) -> None:
