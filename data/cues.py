@@ -6,6 +6,6 @@ of the package; so it lives there, and this module gives it to everything else.
 """
 
 from xemogpt.eval.emocue_360.cue_schema import MODALITIES as CUE_KINDS
-from xemogpt.eval.emocue_360.sections import split_cues
+from xemogpt.eval.emocue_360.sections import read_sentences, split_cues
 
-__all__ = ["CUE_KINDS", "split_cues"]
+__all__ = ["CUE_KINDS", "read_sentences", "split_cues"]

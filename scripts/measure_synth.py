@@ -4,6 +4,7 @@
 python scripts/measure_synth.py audio     # results/synth_audio.json: pitch, level, rate, pauses of each cue
 python scripts/measure_synth.py visual    # results/synth_visual.json: each cue on against off, at 112 pixels
 python scripts/measure_synth.py text      # results/synth_text.json: the reader of cues, and how varied the texts
+python scripts/measure_synth.py emotions  # results/synth_emotions.json: how often its cues say which emotion is acted
 python scripts/measure_synth.py speed     # results/synth_speed.json: clips a second
 python scripts/measure_synth.py sheet     # cues.png, clips.png and clips.jpg, for the eye
 """
@@ -24,10 +25,10 @@ from PIL import Image, ImageDraw
 
 from xemogpt.data.synth.clip import Clip, make_clip
 from xemogpt.data.synth.corpus import mp4_of, sampled_of
-from xemogpt.data.synth.cue_types import AUDIO, VISUAL
+from xemogpt.data.synth.cue_types import AUDIO, EMOTIONS, VISUAL
 from xemogpt.data.synth.figure import Figure, draw_person
 from xemogpt.data.synth.phrasing import phrase, phrases, read_cues
-from xemogpt.data.synth.plan import draw_plan
+from xemogpt.data.synth.plan import TURNS, draw_cues, draw_emotions, draw_plan
 from xemogpt.data.synth.render import Pose, Scene, Stage, pose_of
 from xemogpt.data.synth.voice import RATE, Speech, Voice, espeak_version, frames_of, speak, track_pitch
 from xemogpt.eval.speed import commit, machine
@@ -188,6 +189,41 @@ def text(clips: int = 2000) -> dict[str, Any]:
     return scores
 
 
+def emotions(learnt: int = 20_000, asked: int = 4_000) -> dict[str, Any]:
+    """How often who sees or hears all cues, and nothing else, is right about the emotion that face or voice acts.
+
+    A naive Bayes reading of which cues a clip has, learnt from as many plans of training as `learnt`, asked about the
+    conflicts among as many plans of `test_conflict` as `asked`: no model that goes by cues alone can do better by much.
+    """
+    rng, names = np.random.default_rng(SEED), list(EMOTIONS)
+
+    def draw(split: str, count: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """By medium: which cues (N, types) there are; and the emotions (N, 2) of face and voice."""
+        rows: dict[str, list[list[bool]]] = {"visual": [], "audio": []}
+        acted = []
+        for index in range(count):
+            face, voice, _, _ = draw_emotions(split, index * len(TURNS), rng)
+            visual, audio = draw_cues(face, voice, split, rng)
+            rows["visual"].append([cue in visual for cue in VISUAL])
+            rows["audio"].append([cue in audio for cue in AUDIO])
+            acted.append((names.index(face), names.index(voice)))
+        return {name: np.array(shown) for name, shown in rows.items()}, np.array(acted)
+
+    (known, truth), (shown, asked_of) = draw("train", learnt), draw("test_conflict", asked)
+    conflict = asked_of[:, 0] != asked_of[:, 1]
+    found: dict[str, Any] = {}
+    for place, medium in enumerate(("visual", "audio")):
+        mine = np.stack([truth[:, place] == number for number in range(len(names))]).astype(float)
+        share = (mine @ known[medium] + 0.5) / (mine.sum(1, keepdims=True) + 1)
+        score = shown[medium] @ np.log(share).T + ~shown[medium] @ np.log1p(-share).T + np.log(mine.mean(1))
+        right = (score.argmax(1) == asked_of[:, place])[conflict]
+        edges = np.percentile(rng.choice(right, (1000, len(right))).mean(1), (2.5, 97.5))
+        found[medium] = {"share": round(float(right.mean()), 3), "interval": [round(float(edge), 3) for edge in edges]}
+        found[medium] |= {"n": len(right), "mean_cues": round(float(shown[medium].sum(1).mean()), 2)}
+        print(medium, found[medium])
+    return {"learnt_from": learnt, "emotions": found}
+
+
 def speed(clips: int = 12) -> dict[str, Any]:
     """Clips a second in one process, both ways; and a second of processor time, which other load changes less."""
     found = {}
@@ -233,13 +269,13 @@ def _grid(tiles: list[np.ndarray], columns: int) -> Image.Image:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the cues of EmoCue-Synth.")
-    parser.add_argument("what", choices=("audio", "visual", "text", "speed", "sheet"))
+    parser.add_argument("what", choices=("audio", "visual", "text", "emotions", "speed", "sheet"))
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     arguments = parser.parse_args()
     if arguments.what == "sheet":
         sheet(arguments.out)
         return
-    result = {"audio": audio, "visual": visual, "text": text, "speed": speed}[arguments.what]()
+    result = {"audio": audio, "visual": visual, "text": text, "emotions": emotions, "speed": speed}[arguments.what]()
     versions = {name: importlib.metadata.version(name) for name in ("av", "numpy", "pillow", "vtk")}
     versions |= {"espeak-ng": espeak_version(), "python": platform.python_version()}
     command = f"python scripts/measure_synth.py {arguments.what}"

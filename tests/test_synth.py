@@ -3,7 +3,7 @@
 
 import shutil
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -12,10 +12,11 @@ from xemogpt.data.sample import Cue
 from xemogpt.data.synth.clip import Clip, Motion, make_clip
 from xemogpt.data.synth.cue_types import AUDIO, EMOTIONS, VISUAL
 from xemogpt.data.synth.figure import Figure, draw_person
-from xemogpt.data.synth.phrasing import denial, phrase, phrases
+from xemogpt.data.synth.paragraph import compose
+from xemogpt.data.synth.phrasing import EMOTION_NOUNS, denial, phrase, phrases
 from xemogpt.data.synth.plan import SPLITS, Plan, draw_plan, held_out_pairs
 from xemogpt.data.synth.render import Pose, Scene, Stage, pose_of
-from xemogpt.data.synth.voice import RATE, Speech, Voice, speak, track_pitch
+from xemogpt.data.synth.voice import RATE, Speech, Voice, speak, track_pitch, voice_names
 from xemogpt.inputs_xemogpt import sample_indices
 
 CLIPS = 1200
@@ -130,6 +131,27 @@ def test_explanations_differ_and_say_where_each_cue_stands(told: list[tuple[Clip
         assert "  " not in text
 
 
+def test_one_word_says_whether_another_observation_follows(told: list[tuple[Clip, str, tuple[Cue, ...]]]) -> None:
+    """Two to a sentence; "Also" or "In addition" as the opener had it, else "So", with the emotion of the medium."""
+    for clip, text, cues in told:
+        for modality, emotion in (("visual", clip.story.face), ("audio", clip.story.voice)):
+            own = [cue for cue in cues if cue.modality == modality]
+            shown = [cue for cue in own if cue.kind == "observation" and cue.polarity > 0]
+            inferred = own[len(shown)]
+            assert inferred.kind == "inference" and all(cue.polarity < 0 for cue in own[len(shown) + 1 :]), text
+            assert inferred.text.startswith("So ") and inferred.text.endswith(EMOTION_NOUNS[emotion][0]), text
+            between = [text[a.span[1] : b.span[0]] for a, b in pairwise([*shown, inferred]) if a.span and b.span]
+            assert set(between[:-1:2]) <= {", and ", ", while "}, text
+            assert len(set(between[1:-1:2])) <= 1 and set(between[1:-1:2]) <= {". Also, ", ". In addition, "}, text
+            assert between[-1:] in ([], [". "]), text
+
+
+def test_cues_are_told_in_one_order(told: list[tuple[Clip, str, tuple[Cue, ...]]]) -> None:
+    for clip, text, _ in told:
+        jumbled = replace(clip.story, cues=clip.story.cues[::-1])
+        assert compose(jumbled, np.random.default_rng(0)) == compose(clip.story, np.random.default_rng(0)), text
+
+
 def test_conflicts_are_said(told: list[tuple[Clip, str, tuple[Cue, ...]]]) -> None:
     said = {}
     for clip, text, _ in told:
@@ -185,6 +207,18 @@ def test_voice_does_what_is_asked(say) -> None:  # type: ignore[no-untyped-def]
         begin, end = say(**{opening: 1.0}).spans["opening"]
         assert 0.3 < end - begin < 3
     assert "opening" not in plain.spans
+
+
+@needs_espeak
+def test_every_voice_has_the_pitch_that_is_usual_for_its_sex() -> None:
+    """So that a high or low pitch is heard by who does not know the speaker: the least cue moves it by four
+    semitones, speakers differ by 1.2."""
+    for male, usual in ((True, 118.0), (False, 205.0)):
+        for name in voice_names(male)[::9]:
+            voice = Voice(name, 50, 170, 1.0)
+            assert voice.hertz == pytest.approx(usual * 2 ** (1 / 12))
+            middle = float(np.median(pitch_of(speak("We left the box near the window.", voice, {}, 0))))
+            assert abs(12 * np.log2(middle / voice.hertz)) < 2, name
 
 
 @needs_espeak

@@ -20,7 +20,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from xemogpt.data.cues import split_cues
+from xemogpt.data.cues import read_sentences, split_cues
 from xemogpt.data.sample import EmotionSample
 from xemogpt.media_xemogpt import probe
 
@@ -138,8 +138,8 @@ def _only(modality: str | None, sample: EmotionSample) -> tuple[str | None, str 
 def answer_of(sample: EmotionSample, kind: str, language: str) -> str | None:
     """What a sample answers to a kind of instruction, or None.
 
-    `visual` and `audio`, `see` and `hear` take the sample's own cues of that modality, else the sentences of its text
-    that speak of it.
+    `visual` and `audio`, `see` and `hear` take the sample's own cues of that modality; where they are excerpts of its
+    text, in the sentences in which they stand there. Without cues, the sentences of the text that speak of it.
     """
     text = sample.text.get(language, "").strip()
     kind = ALONE.get(kind, kind)
@@ -149,12 +149,24 @@ def answer_of(sample: EmotionSample, kind: str, language: str) -> str | None:
         return text
     wanted = ("visual", "audio") if kind == "reason" else (kind,)
     own = {modality: [cue.text for cue in sample.cues_of(modality)] if language == "en" else [] for modality in wanted}
-    if kind != "reason" and not own[kind] and text:
-        own[kind] = split_cues(text)[kind]
+    if kind != "reason" and text:
+        own[kind] = _section(sample, text, kind) or own[kind] or split_cues(text)[kind]
     parts = [_paragraph(cues, modality, language) for modality, cues in own.items() if cues]
     if kind == "reason" and language == "en" and parts:
         parts += [_sentence(cue.text) for cue in sample.cues_of("global")]
     return (" " if language == "en" else "").join(parts) or None
+
+
+def _section(sample: EmotionSample, text: str, modality: str) -> list[str]:
+    """The sentences of a text's section on one modality, if all cues of it are excerpts of these and no other cue is;
+    else none."""
+    where = [sentence for sentence in read_sentences(text, "global") if sentence.modality == modality]
+    for cue in sample.cues:
+        within = cue.span is not None and any(each.start <= cue.span[0] < cue.span[1] <= each.end for each in where)
+        excerpt = cue.span is not None and text[slice(*cue.span)] == cue.text
+        if (cue.modality == modality) != within or not excerpt:
+            return []
+    return [text[each.start : each.end] for each in where]
 
 
 def _paragraph(cues: Sequence[str], modality: str, language: str) -> str:
@@ -162,8 +174,8 @@ def _paragraph(cues: Sequence[str], modality: str, language: str) -> str:
     opener = OPENERS[modality, language]
     first, *rest = (_sentence(cue, language) for cue in cues)
     joined = (" " if language == "en" else "").join([first, *(each[0].upper() + each[1:] for each in rest)])
-    if joined.casefold().startswith(opener.strip(" ，,").casefold()):
-        return joined
+    if split_cues(first, "global")[modality]:
+        return joined  # it says so itself
     return opener + (joined[0].lower() + joined[1:] if language == "en" and joined[1:2].islower() else joined)
 
 

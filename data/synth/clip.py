@@ -66,9 +66,8 @@ class Clip:
                 span = "opening"
             cues.append(self._timed(shown, "audio", self.speech.spans[span]))
         cues += [TypedCue(name, "visual" if name in VISUAL else "audio", -1) for name in plan.denied]
-        order = self._rng(2).permutation(len(cues))
         return Story(
-            plan.person.is_male, self.seconds, plan.sentence, tuple(cues[i] for i in order),
+            plan.person.is_male, self.seconds, plan.sentence, tuple(cues),
             plan.face_emotion, plan.voice_emotion, plan.words_emotion, plan.label,
         )  # fmt: skip
 

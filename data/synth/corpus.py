@@ -30,14 +30,13 @@ import numpy as np
 from xemogpt.data.jsonl import JsonLines, json_line, one_line, read_rows
 from xemogpt.data.sample import EmotionSample
 from xemogpt.data.synth.clip import FPS, Clip, make_clip
-from xemogpt.data.synth.cue_types import AUDIO, VISUAL
+from xemogpt.data.synth.cue_types import ORDER
 from xemogpt.data.synth.plan import SPLITS, split_of
 from xemogpt.data.synth.voice import RATE, espeak_version
 from xemogpt.inputs_xemogpt import sample_indices
 
-VERSION = 1  # of the generator: another one makes other clips of the same seed
+VERSION = 2  # of the generator: another one makes other clips of the same seed
 LICENCE = "CC0-1.0"
-_ORDER = {name: place for place, name in enumerate((*VISUAL, *AUDIO))}
 CONFIG, REJECTS, PLAIN = "synth.json", "rejects.jsonl", "plain.jsonl"
 
 
@@ -246,15 +245,14 @@ def truth_of(clip: Clip) -> dict[str, Any]:
 
 
 def in_plain_words(row: dict[str, Any], truth: dict[str, Any]) -> dict[str, Any]:
-    """A clip's row of the manifest without its paragraph, its cues named by their types and in the order of these.
+    """A clip's row of the manifest without its paragraph, its cues named by their types, in the paragraph's order.
 
     The same words for the same cues: where a model learns to perceive from these, nothing else is left to learn.
     """
-    cues = sorted((cue for cue in truth["cues"] if cue["polarity"] > 0), key=lambda cue: _ORDER[cue["type"]])
     named = [
         {"text": cue["type"].replace("_", " ")} | {name: value for name, value in cue.items() if name != "type"}
-        for cue in cues
-    ]
+        for cue in sorted(truth["cues"], key=lambda cue: ORDER[cue["type"]]) if cue["polarity"] > 0
+    ]  # fmt: skip
     return {name: value for name, value in row.items() if name not in ("text", "caption", "cues")} | {"cues": named}
 
 

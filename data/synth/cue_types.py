@@ -89,9 +89,9 @@ VISUAL: dict[str, VisualCue] = {
 
 AUDIO: dict[str, AudioCue] = {
     "high_pitch": AudioCue("pitch", {"pitch": 7.0}),
-    "low_pitch": AudioCue("pitch", {"pitch": -5.0}),
-    "monotone": AudioCue("range", {"range": -1.0}),
-    "lively_intonation": AudioCue("range", {"range": 1.3}),
+    "low_pitch": AudioCue("pitch", {"pitch": -7.0}),
+    "monotone": AudioCue("range", {"range": -1.4}),
+    "lively_intonation": AudioCue("range", {"range": 2.0}),
     "fast_speech": AudioCue("rate", {"rate": 0.65}),
     "slow_speech": AudioCue("rate", {"rate": -0.42}),
     "loud_voice": AudioCue("effort", {"effort": 1.0}),
@@ -101,7 +101,7 @@ AUDIO: dict[str, AudioCue] = {
     "whisper": AudioCue("quality effort pitch range contour", {"whisper": 1.0}),
     "breathy": AudioCue("quality", {"breath": 1.0}),
     "hoarse": AudioCue("quality", {"rough": 1.0}),
-    "rising_end": AudioCue("contour", {"end_pitch": 7.0}),
+    "rising_end": AudioCue("contour", {"end_pitch": 9.0}),
     "falling_end": AudioCue("contour", {"end_pitch": -5.0, "end_level": -14.0}),
     "growing_louder": AudioCue("effort level", {"swell": 16.0}),
     "voice_breaks": AudioCue("contour quality", {"crack": 1.0}),
@@ -112,49 +112,50 @@ AUDIO: dict[str, AudioCue] = {
     "stressed_word": AudioCue("stress", {"stress": 1.0}),
 }
 
+ORDER = {name: place for place, name in enumerate((*VISUAL, *AUDIO))}  # in which a clip's cues are told
+
 # What an emotion tends to show: cue -> relative frequency. Every emotion may also show a stray one.
 EMOTIONS: dict[str, dict[str, float]] = {
     "neutral": {
         "head_nod": 1, "head_tilt": 1, "gaze_aside": 1, "gaze_down": 0.7, "gaze_up": 1, "leans_forward": 1,
         "leans_back": 0.6, "lips_pursed": 0.6, "rapid_blinking": 0.6, "cheeks_puffed": 0.6, "fast_speech": 1,
-        "slow_speech": 1, "low_pitch": 0.7, "monotone": 1.5, "stressed_word": 0.7, "quiet_voice": 0.5, "breathy": 0.5,
+        "slow_speech": 1, "low_pitch": 0.5, "stressed_word": 1, "quiet_voice": 0.5, "breathy": 1,
     },
     "happy": {
         "smile": 4, "grin": 4, "brows_raised": 1.5, "eyes_narrowed": 1, "head_nod": 1.5, "head_tilt": 1,
-        "face_flushed": 0.7, "leans_forward": 1, "high_pitch": 2, "lively_intonation": 3, "fast_speech": 1.5,
-        "laughter": 3, "loud_voice": 1, "rising_end": 0.7, "stressed_word": 0.7,
+        "face_flushed": 0.7, "leans_forward": 1, "high_pitch": 2, "lively_intonation": 4, "fast_speech": 1.5,
+        "laughter": 4, "loud_voice": 0.7, "rising_end": 0.5, "stressed_word": 0.5,
     },
     "sad": {
         "mouth_corners_down": 4, "inner_brows_raised": 4, "gaze_down": 3, "head_bowed": 3, "eyelids_droop": 2.5,
-        "tears": 2.5, "lips_tremble": 2, "eyes_closed": 1, "face_pale": 0.7, "leans_back": 0.5, "low_pitch": 2,
-        "slow_speech": 3, "quiet_voice": 2.5, "sigh": 2.5, "sobs": 3, "voice_breaks": 1.5, "falling_end": 2,
-        "pauses": 2, "breathy": 1, "monotone": 1.5,
+        "tears": 2.5, "lips_tremble": 2, "eyes_closed": 1, "face_pale": 0.7, "leans_back": 0.5, "low_pitch": 1,
+        "slow_speech": 2.5, "quiet_voice": 3, "sigh": 2.5, "sobs": 4, "voice_breaks": 2, "falling_end": 2,
+        "pauses": 1, "breathy": 1,
     },
     "angry": {
         "brows_lowered": 5, "lips_pressed": 3, "eyes_narrowed": 2, "eyes_wide": 1, "face_flushed": 2.5,
-        "leans_forward": 2, "head_shake": 1.2, "nose_wrinkled": 1, "chin_raised": 0.7, "loud_voice": 4,
-        "fast_speech": 1.5, "hoarse": 2.5, "stressed_word": 2.5, "growing_louder": 2, "low_pitch": 1,
-        "high_pitch": 0.5,
+        "leans_forward": 2, "head_shake": 1.2, "nose_wrinkled": 1, "chin_raised": 0.7, "loud_voice": 5,
+        "fast_speech": 1.5, "hoarse": 2, "stressed_word": 3, "growing_louder": 2.5, "high_pitch": 0.5,
     },
     "worried": {
         "inner_brows_raised": 3, "eyes_wide": 2, "lip_bitten": 3, "gaze_darts": 3, "rapid_blinking": 2.5,
         "lips_stretched": 2.5, "face_pale": 1.5, "lips_pressed": 0.8, "leans_back": 1.2, "head_turned_away": 0.8,
-        "tremor": 4, "pauses": 3, "fast_speech": 1, "high_pitch": 1.5, "whisper": 1.5, "quiet_voice": 1,
-        "rising_end": 1, "gasp": 1,
+        "tremor": 5, "pauses": 3, "fast_speech": 1, "high_pitch": 1, "whisper": 1.5, "quiet_voice": 0.7,
+        "gasp": 0.5,
     },
     "surprised": {
         "brows_raised": 5, "eyes_wide": 4, "jaw_dropped": 4, "leans_back": 1.5, "rapid_blinking": 0.8,
-        "head_tilt": 0.7, "gasp": 4, "high_pitch": 3, "rising_end": 3, "lively_intonation": 1.5, "loud_voice": 1,
-        "stressed_word": 1,
+        "head_tilt": 0.7, "gasp": 5, "high_pitch": 3, "rising_end": 4, "lively_intonation": 0.7, "loud_voice": 0.5,
+        "stressed_word": 0.5,
     },
     "disgusted": {
         "nose_wrinkled": 5, "upper_lip_raised": 4, "head_turned_away": 3, "eyes_narrowed": 2, "leans_back": 2,
-        "brows_lowered": 1.5, "mouth_corners_down": 1, "gaze_aside": 1, "low_pitch": 2, "hoarse": 2,
-        "slow_speech": 1.5, "stressed_word": 1.5, "falling_end": 1, "sigh": 0.7,
+        "brows_lowered": 1.5, "mouth_corners_down": 1, "gaze_aside": 1, "low_pitch": 4, "hoarse": 4,
+        "slow_speech": 1, "stressed_word": 1, "falling_end": 1,
     },
     "contemptuous": {
         "smirk": 5, "one_brow_raised": 3.5, "chin_raised": 3, "eyelids_droop": 1.5, "gaze_aside": 1.5,
-        "head_shake": 1, "gaze_up": 1.5, "lips_pursed": 1, "cheeks_puffed": 0.5, "monotone": 3, "slow_speech": 2,
-        "low_pitch": 1, "sigh": 1.5, "laughter": 0.5, "falling_end": 1,
+        "head_shake": 1, "gaze_up": 1.5, "lips_pursed": 1, "cheeks_puffed": 0.5, "monotone": 5, "slow_speech": 2,
+        "low_pitch": 0.5, "sigh": 1.5, "laughter": 0.5, "falling_end": 1,
     },
 }  # fmt: skip

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xemogpt.data.sample import Cue
+from xemogpt.data.synth.cue_types import ORDER
 from xemogpt.data.synth.phrasing import EMOTION_NOUNS, EMOTION_WORDS, denial, phrase
 
 SOURCE = "synth"
@@ -55,16 +56,19 @@ _TEXT_OPENERS = (
     'In the text, the subtitle reads "{t}"', 'In the text, {s} says: "{t}"', 'In the subtitle, we read "{t}"',
     'In the text, the words are "{t}"', 'In the transcript, {s} says "{t}"',
 )  # fmt: skip
-_LINKS = (", and ", "; ", ". ", ", while ", ". In addition, ", ". Also, ", ", and ")
+# Where one observation ends it must be seen whether another follows: at every such place one word says so and another
+# that none does. Were there many ways to go on and one to stop, the likeliest word would stop too early.
+_PAIRS = (", and ", ", while ", ", and ")  # to the second of two; a full stop where there is none
+_FURTHER = {True: ". In addition, ", False: ". Also, "}  # to the next two, by the manner of the opener; or "So"
 _FACE = (
-    "{P} face shows {n}", "The expression is one of {n}", "The look on {p} face speaks of {n}",
-    "{P} facial expression conveys {n}",
+    "So {p} face shows {n}", "So the expression is one of {n}", "So the look on {p} face speaks of {n}",
+    "So {p} facial expression conveys {n}",
 )  # fmt: skip
 _VOICE = (
-    "{P} voice conveys {n}",
-    "The tone of voice is one of {n}",
-    "{P} way of speaking expresses {n}",
-    "The voice speaks of {n}",
+    "So {p} voice conveys {n}",
+    "So the tone of voice is one of {n}",
+    "So {p} way of speaking expresses {n}",
+    "So the voice speaks of {n}",
 )
 _WORDS = (
     "The words themselves express {n}", "What is said points to {n}", "The content of the sentence suggests {n}",
@@ -108,10 +112,10 @@ def compose(story: Story, rng: np.random.Generator, held_out: bool = False) -> t
         ("visual", _VISUAL_OPENERS, story.face, _FACE),
         ("audio", _AUDIO_OPENERS, story.voice, _VOICE),
     ):
-        cues = [cue for cue in story.cues if cue.modality == modality]
-        writer.observe(cues, modality, openers)
-        if story.subset != "consistent" or rng.random() < 0.6:
-            writer.infer(closers, shown, modality)
+        cues = sorted((cue for cue in story.cues if cue.modality == modality), key=lambda cue: ORDER[cue.type])
+        writer.observe([cue for cue in cues if cue.polarity > 0], modality, openers)
+        writer.infer(closers, shown, modality)
+        writer.deny([cue for cue in cues if cue.polarity < 0], modality)
     writer.quote()
     writer.conclude()
     return writer.text, tuple(writer.cues)
@@ -129,8 +133,7 @@ class _Writer:
         return options[int(self.rng.integers(len(options)))]
 
     def fill(self, template: str, **slots: str) -> str:
-        filled = template.format(s=self.pick(self.names), p=self.possessive, P=self.possessive.capitalize(), **slots)
-        return filled
+        return template.format(s=self.pick(self.names), p=self.possessive, **slots)
 
     def sentence(self, text: str) -> None:
         end = "" if text.endswith('."') else "."
@@ -140,16 +143,14 @@ class _Writer:
         subject = self.names[3] if first and self.rng.random() < 0.6 else self.pick(self.names)
         owner = f"{subject}'s" if " " in subject else self.possessive
         owner = owner if subject not in (self.names[3], self.names[4]) or self.rng.random() < 0.3 else self.possessive
-        if cue.polarity < 0:
-            return denial(cue.type, self.rng, subject, self.held_out)
         intensity = cue.intensity or 1.0
         clause = phrase(cue.type, self.rng, subject, self.possessive, intensity, self.held_out, owner)
         if cue.modality == "visual" and cue.time and self.rng.random() < 0.5:
-            clause = f"{self.pick(_when(cue.time, self.story.seconds))}{clause}"
+            clause = f"{clause} {self.pick(_when(cue.time, self.story.seconds))}".strip()
         return clause
 
     def observe(self, cues: list[TypedCue], modality: str, openers: tuple[str, ...]) -> None:
-        """A section's observations, linked into sentences; remembers where each stands."""
+        """A section's observations, two to a sentence; remembers where each stands."""
         if not cues:
             nothing = (
                 ("the face hardly moves", "the expression stays still", "nothing stirs in the face")
@@ -159,23 +160,32 @@ class _Writer:
             self.sentence(self.fill(self.pick(openers), c=self.pick(nothing)))
             return
         clauses = [self.clause(cue, index == 0) for index, cue in enumerate(cues)]
-        start = len(self.text)
-        joined = self.pick(openers).format(c=clauses[0])
-        for clause in clauses[1:]:
-            link = self.pick(_LINKS)
-            joined += link + (clause[0].upper() + clause[1:] if link == ". " else clause)
+        start, opener = len(self.text), self.pick(openers)
+        joined = opener.format(c=clauses[0])
+        for index, clause in enumerate(clauses[1:], 1):
+            joined += self.pick(_PAIRS) if index % 2 else _FURTHER[opener.endswith("that {c}")]
+            joined += clause
         self.sentence(joined)
         place = start
         for cue, clause in zip(cues, clauses, strict=True):
             place = self.text.lower().index(clause.lower(), place)
             span = (place, place + len(clause))
             place = span[1]
-            said = Cue(self.text[slice(*span)], modality, polarity=cue.polarity, span=span, source=SOURCE)
+            said = Cue(self.text[slice(*span)], modality, span=span, source=SOURCE)
             self.cues.append(replace(said, time=cue.time, intensity=cue.intensity))
 
+    def deny(self, cues: list[TypedCue], modality: str) -> None:
+        """What is not there, each in a sentence of its own."""
+        for cue in cues:
+            start = len(self.text) + 1
+            self.sentence(denial(cue.type, self.rng, self.pick(self.names), self.held_out))
+            span = (start, len(self.text) - 1)
+            self.cues.append(Cue(self.text[slice(*span)], modality, polarity=-1, span=span, source=SOURCE))
+
     def infer(self, closers: tuple[str, ...], emotion: str, modality: str) -> None:
-        """One sentence on the emotion that a single modality shows."""
-        sentence = self.fill(self.pick(closers), n=self.pick(EMOTION_NOUNS[emotion]))
+        """One sentence on the emotion that a single modality shows, always by its first noun: so that whether face and
+        voice agree can be told from the words."""
+        sentence = self.fill(self.pick(closers), n=EMOTION_NOUNS[emotion][0])
         self.sentence(sentence)
         start = len(self.text) - len(sentence) - 1
         self.cues.append(Cue(sentence, modality, "inference", span=(start, start + len(sentence)), source=SOURCE))
@@ -187,9 +197,8 @@ class _Writer:
         start = self.text.rindex(story.subtitle)
         span = (start, start + len(story.subtitle))
         self.cues.append(Cue(story.subtitle, "global", "subtitle", span=span, source=SOURCE))
-        if self.rng.random() < 0.7 or story.subset != "consistent":
-            options = _WORDS_NEUTRAL if story.words == "neutral" else _WORDS
-            self.sentence(self.fill(self.pick(options), n=self.pick(EMOTION_NOUNS[story.words])))
+        options = _WORDS_NEUTRAL if story.words == "neutral" else _WORDS
+        self.sentence(self.fill(self.pick(options), n=self.pick(EMOTION_NOUNS[story.words])))
 
     def conclude(self) -> None:
         """What follows from all of it."""
@@ -213,9 +222,9 @@ class _Writer:
 def _when(time: tuple[float, float], seconds: float) -> tuple[str, ...]:
     begin, end = time[0] / seconds, time[1] / seconds
     if begin < 0.25 and end > 0.75:
-        return ("throughout, ", "the whole time, ", "")
+        return ("throughout", "the whole time", "")
     if end < 0.55:
-        return ("at first ", "at the beginning ", "in the first moments ")
+        return ("at first", "at the beginning", "early on")
     if begin > 0.45:
-        return ("later ", "in the final seconds ", "near the finish ")
-    return ("halfway through, ", "in the middle of the clip, ", "for a while ")
+        return ("later", "near the end", "near the finish")
+    return ("midway", "for a time", "for a while")

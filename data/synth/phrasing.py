@@ -108,6 +108,10 @@ def expand(template: str, rng: np.random.Generator, subject: str, possessive: st
         words = _DEGREE_ADJECTIVES[level]
     clause = template.replace("{d}", words[int(rng.integers(len(words)))])
     clause = " ".join(clause.replace("{s}", subject).replace("{p}", possessive).split()).replace(" ,", ",")
+    return _article(clause)
+
+
+def _article(clause: str) -> str:
     return re.sub(r"\ba (?=[aeiou](?!ne\b))", "an ", clause)
 
 
@@ -138,10 +142,10 @@ def denial(cue: str, rng: np.random.Generator, subject: str, held_out: bool = Fa
     nouns = phrases()[cue].nouns
     noun = nouns[int(rng.integers(len(nouns)))]
     template = _DENIALS[held_out][int(rng.integers(len(_DENIALS[held_out])))]
-    if held_out and noun.endswith("s") and not noun.endswith("ss"):
-        template = template.replace("a {n} is", "{n} are")
+    if noun.endswith("s") and not noun.endswith("ss"):
+        template = template.replace("a {n} is", "{n} are").replace("there is", "there are")
     clause = template.replace("{n}", noun).replace("{s}", subject)
-    return clause.replace("{seen}", "seen" if cue in VISUAL else "heard")
+    return _article(clause.replace("{seen}", "seen" if cue in VISUAL else "heard"))
 
 
 def read_cues(text: str, default: str | None = None) -> dict[str, int]:

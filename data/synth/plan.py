@@ -24,12 +24,12 @@ from xemogpt.data.synth.voice import Voice, voice_names
 SPLITS = (
     "train", "validation", "test_identity", "test_voice", "test_phrasing", "test_combination", "test_conflict",
 )  # fmt: skip
-_TURNS = (0, 1, 0, 0, 2, 0, 0, 3, 0, 0, 4, 0, 0, 5, 0, 0, 6, 0, 0, 0)  # positions in SPLITS
+TURNS = (0, 1, 0, 0, 2, 0, 0, 3, 0, 0, 4, 0, 0, 5, 0, 0, 6, 0, 0, 0)  # positions in SPLITS
 PERSONS = {"train": 800, "test_identity": 200}
 _STRAYS = frozenset(  # cues that no emotion is full of
     cue for cue in (*VISUAL, *AUDIO) if max(weights.get(cue, 0) for weights in EMOTIONS.values()) <= 3
 )
-_CONFLICTS = 0.18  # share of clips whose face and voice disagree, outside test_conflict
+_CONFLICTS = 0.25  # share of clips whose face and voice disagree, outside test_conflict
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Plan:
 
 def split_of(index: int) -> str:
     """The split that clip `index` belongs to."""
-    return SPLITS[_TURNS[index % len(_TURNS)]]
+    return SPLITS[TURNS[index % len(TURNS)]]
 
 
 def is_held_out(kind: str, name: str) -> bool:
@@ -91,9 +91,9 @@ def draw_plan(seed: int, index: int) -> Plan:
     pool = "test_identity" if split == "test_identity" else "train"
     number = int(rng.integers(PERSONS[pool]))
     person = draw_person(np.random.default_rng([seed, 11, SPLITS.index(pool), number]))
-    face, voice, words, label = _emotions(split, index, rng)
+    face, voice, words, label = draw_emotions(split, index, rng)
     names = [name for name in voice_names(person.is_male) if is_held_out("voice", name) == (split == "test_voice")]
-    visual, audio = _cues(face, voice, split, rng)
+    visual, audio = draw_cues(face, voice, split, rng)
     taken = {region for cue in visual for region in VISUAL[cue].regions.split()}
     aspects = {aspect for cue in audio for aspect in AUDIO[cue].aspects.split()}
     denied = []
@@ -133,10 +133,10 @@ def draw_plan(seed: int, index: int) -> Plan:
     )
 
 
-def _emotions(split: str, index: int, rng: np.random.Generator) -> tuple[str, str, str, str]:
+def draw_emotions(split: str, index: int, rng: np.random.Generator) -> tuple[str, str, str, str]:
     """Of face, voice and words, and the label: what two of the three agree on; in a conflict the words decide."""
     names = list(EMOTIONS)
-    third = index // len(_TURNS) % 3
+    third = index // len(TURNS) % 3
     if third < 2 if split == "test_conflict" else rng.random() < _CONFLICTS:
         wanted = split == "test_conflict"
         pairs = [(a, b) for a in names for b in names if a != b and is_held_out("emotions", f"{a}+{b}") == wanted]
@@ -152,11 +152,11 @@ def _emotions(split: str, index: int, rng: np.random.Generator) -> tuple[str, st
     return label, label, words, label
 
 
-def _cues(face: str, voice: str, split: str, rng: np.random.Generator) -> tuple[list[str], list[str]]:
+def draw_cues(face: str, voice: str, split: str, rng: np.random.Generator) -> tuple[list[str], list[str]]:
     """Cues of the face and of the voice; with a held-out pair among them in `test_combination`, without elsewhere."""
     while True:
         visual = _choose(VISUAL, {k: v.regions for k, v in VISUAL.items()}, face, (2, 5), rng)
-        audio = _choose(AUDIO, {k: v.aspects for k, v in AUDIO.items()}, voice, (1, 4), rng)
+        audio = _choose(AUDIO, {k: v.aspects for k, v in AUDIO.items()}, voice, (2, 5), rng)
         if bool(held_out_pairs([*visual, *audio])) == (split == "test_combination"):
             return visual, audio
 
@@ -170,7 +170,7 @@ def _choose(
     if emotion == "neutral":
         wanted = int(rng.integers(3))
     while len(chosen) < wanted:
-        stray = len(chosen) >= 1 and rng.random() < 0.18
+        stray = len(chosen) >= 1 and rng.random() < 0.12
         options = {cue: 1.0 for cue in table if cue in _STRAYS} if stray else weights
         free = [cue for cue in options if not taken & set(needs[cue].split())]
         if not free:

@@ -5,7 +5,7 @@ Every utterance goes through the vocoder, changed or not, so that its artefacts 
 spectral envelope of what eSpeak says, then excites the envelope anew with pulses at the wanted pitch and noise.
 eSpeak is run as a program; nothing of it is linked or shipped.
 
-Settings, each scaled by a cue's intensity: pitch (semitones), range (-1 flat to 1.3 wide), rate (share faster), effort
+Settings, each scaled by a cue's intensity: pitch (semitones), range (-1 and below flat to 2 wide), rate (share faster), effort
 (-1 quiet to 1 loud: level and spectral tilt over a fixed room noise), pauses, tremor, whisper, breath, rough,
 end_pitch (semitones), end_level and swell (dB), crack, stress, and an opening: sigh, gasp, sob or laugh.
 """
@@ -23,14 +23,23 @@ _MALE = ("", "+m1", "+m2", "+m3", "+m4", "+m6", "+m7", "+adam", "+david", "+quin
 _FEMALE = ("+f1", "+f2", "+f4", "+f5", "+belinda", "+linda", "+shelby", "+steph")
 
 
+_USUAL = (118.0, 205.0)  # Hz, of men and women who speak as they always do
+
+
 @dataclass(frozen=True)
 class Voice:
-    """eSpeak's name of accent and variant, its pitch (0 to 99), words a minute, and a shift of pitch in semitones."""
+    """eSpeak's name of accent and variant, its pitch (0 to 99), words a minute, and how far its pitch lies from what is
+    usual, in semitones: near enough that a stranger hears a high or low pitch without knowing the speaker."""
 
     name: str
     pitch: int
     speed: int
     semitones: float
+
+    @property
+    def hertz(self) -> float:
+        """The median pitch of this speaker without any cue."""
+        return _USUAL[self.name.endswith(_FEMALE)] * 2 ** (self.semitones / 12)
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,7 @@ def speak(text: str, voice: Voice, settings: dict[str, float], seed: int, stress
         first += len(piece)
         if number + 1 < len(pieces):
             said.append(np.zeros(int(RATE * (0.42 + 0.3 * get["pauses"] * rng.random())), np.float32))
-    spoken = _vocoded(np.concatenate(said), get, voice.semitones, rng)
+    spoken = _vocoded(np.concatenate(said), get, voice.hertz, rng)
     spans["speech"] = (position, position + len(spoken))
     spans["end"] = (position + 0.7 * len(spoken), position + len(spoken))
     if stressed is not None:
@@ -126,7 +135,7 @@ def _say(text: str, voice: Voice, speed: float, stressed: int | None, stress: fl
     """eSpeak's own sound at 16 kHz, without the silence around it."""
     words = text.replace("&", "and").replace("<", "").split()
     if stressed is not None and 0 <= stressed < len(words):
-        changes = f'pitch="+{55 * stress:.0f}%" volume="+{90 * stress:.0f}%" rate="{100 - 38 * stress:.0f}%"'
+        changes = f'pitch="+{80 * stress:.0f}%" volume="+{130 * stress:.0f}%" rate="{100 - 50 * stress:.0f}%"'
         words[stressed] = f"<prosody {changes}>{words[stressed]}</prosody>"
     command = [
         espeak(),
@@ -206,7 +215,7 @@ def _predictors(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return a, error
 
 
-def _vocoded(sound: np.ndarray, get: dict[str, float], semitones: float, rng: np.random.Generator) -> np.ndarray:
+def _vocoded(sound: np.ndarray, get: dict[str, float], usual: float, rng: np.random.Generator) -> np.ndarray:
     """The same words with another excitation: pitch, roughness, breath and level as wanted."""
     a, power = _predictors(frames_of(sound))
     pitch, voicing = track_pitch(sound)
@@ -217,9 +226,9 @@ def _vocoded(sound: np.ndarray, get: dict[str, float], semitones: float, rng: np
     pitch = np.interp(steps, steps[voiced], pitch[voiced]) if voiced.any() else np.full(count, middle)
     pitch = np.convolve(np.pad(pitch, 4, mode="edge"), np.ones(9) / 9, "valid")
     seconds, share = steps * _HOP / RATE, steps / max(count - 1, 1)
-    tone = 12 * np.log2(pitch / middle) * (1 + get["range"])
-    tone += get["range"] * 2.2 * np.sin(2 * np.pi * 0.9 * seconds) if get["range"] > 0 else 0
-    tone += semitones + get["pitch"] + get["end_pitch"] * np.clip((share - 0.68) / 0.3, 0, 1) ** 1.3
+    tone = 12 * np.log2(pitch / middle) * (1 + max(get["range"], -1))
+    tone += get["range"] * 2.4 * np.sin(2 * np.pi * 0.9 * seconds) if get["range"] > 0 else 0
+    tone += get["pitch"] + get["end_pitch"] * np.clip((share - 0.62) / 0.33, 0, 1)
     level = get["swell"] * (share - 0.5) + get["end_level"] * np.clip((share - 0.6) / 0.4, 0, 1)
     level = level + 8 * max(get["effort"], 0) + 13 * min(get["effort"], 0) - 9 * get["whisper"]
     shaking = np.sin(2 * np.pi * 6.2 * seconds + 0.7 * np.sin(2 * np.pi * 1.7 * seconds))
@@ -232,7 +241,7 @@ def _vocoded(sound: np.ndarray, get: dict[str, float], semitones: float, rng: np
             tone = np.where(near, tone + 9 * get["crack"], tone)
             after = np.abs(share - centre - 0.08) < 0.018
             voicing, level = np.where(after, 0.1, voicing), np.where(after, level - 14 * get["crack"], level)
-    excitation = _excitation(middle * 2 ** (tone / 12), voicing, get["rough"], len(sound), rng)
+    excitation = _excitation(usual * 2 ** (tone / 12), voicing, get["rough"], len(sound), rng)
     gain = np.sqrt(power) * 10 ** (level / 20)
     return _filtered(excitation, a, gain, get["effort"], get["breath"] + get["whisper"], len(sound))
 
@@ -304,7 +313,7 @@ def _opening(get: dict[str, float], voice: Voice, rng: np.random.Generator) -> n
             cry = _vocoded(
                 _say("huh", voice, 190, None, 0),
                 {**dict.fromkeys(_SETTINGS, 0.0), "pitch": 6, "tremor": 1},
-                voice.semitones,
+                voice.hertz,
                 rng,
             )
             parts += [0.06 * strength * _breath_noise(0.2, 1600, 2400, 0.8, rng), 0.8 * strength * cry, gap]
@@ -315,7 +324,7 @@ def _opening(get: dict[str, float], voice: Voice, rng: np.random.Generator) -> n
         for number in range(5):
             settings = {**dict.fromkeys(_SETTINGS, 0.0), "pitch": 6.0 - 1.6 * number, "breath": 0.35}
             parts += [
-                strength * (1 - 0.1 * number) * _vocoded(syllable, settings, voice.semitones, rng),
+                strength * (1 - 0.1 * number) * _vocoded(syllable, settings, voice.hertz, rng),
                 gap[: RATE // 16],
             ]
         return np.concatenate(parts)
