@@ -15,7 +15,7 @@ from xemogpt.data.jsonl import json_line
 from xemogpt.data.synth.clip import make_clip
 from xemogpt.data.synth.corpus import mp4_of, sample_of, srt_of, truth_of
 
-CLIPS = {"joy": 22244, "suppressed_anger": 93444, "sadness": 30524}  # split test_identity
+CLIPS = {"joy": 22244, "suppressed_anger": 241424, "sadness": 26944}  # split test_identity
 SIZE, LIMIT = 320, 300_000
 
 

@@ -192,8 +192,8 @@ def text(clips: int = 2000) -> dict[str, Any]:
 def emotions(learnt: int = 20_000, asked: int = 4_000) -> dict[str, Any]:
     """How often who sees or hears all cues, and nothing else, is right about the emotion that face or voice acts.
 
-    A naive Bayes reading of which cues a clip has, learnt from as many plans of training as `learnt`, asked about the
-    conflicts among as many plans of `test_conflict` as `asked`: no model that goes by cues alone can do better by much.
+    A naive Bayes reading of which cues a clip has, learnt from as many plans of training as `learnt`, asked about
+    the conflicts among as many plans of `test_conflict` as `asked`: by cues alone one cannot do much better.
     """
     rng, names = np.random.default_rng(SEED), list(EMOTIONS)
 

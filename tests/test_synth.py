@@ -138,11 +138,13 @@ def test_one_word_says_whether_another_observation_follows(told: list[tuple[Clip
             own = [cue for cue in cues if cue.modality == modality]
             shown = [cue for cue in own if cue.kind == "observation" and cue.polarity > 0]
             inferred = own[len(shown)]
-            assert inferred.kind == "inference" and all(cue.polarity < 0 for cue in own[len(shown) + 1 :]), text
-            assert inferred.text.startswith("So ") and inferred.text.endswith(EMOTION_NOUNS[emotion][0]), text
+            assert inferred.kind == "inference", text
+            assert all(cue.polarity < 0 for cue in own[len(shown) + 1 :]), text
+            assert inferred.text.startswith("So "), text
+            assert inferred.text.endswith(EMOTION_NOUNS[emotion][0]), text
             between = [text[a.span[1] : b.span[0]] for a, b in pairwise([*shown, inferred]) if a.span and b.span]
             assert set(between[:-1:2]) <= {", and ", ", while "}, text
-            assert len(set(between[1:-1:2])) <= 1 and set(between[1:-1:2]) <= {". Also, ", ". In addition, "}, text
+            assert set(between[1:-1:2]) in (set(), {". Also, "}, {". In addition, "}), text
             assert between[-1:] in ([], [". "]), text
 
 

@@ -15,7 +15,7 @@ from xemogpt.data.synth.cue_types import AUDIO, VISUAL
 def results(root: Path) -> dict[str, Any]:
     return {
         name: json.loads((root / f"results/synth_{name}.json").read_text())
-        for name in ("audio", "visual", "text", "speed")
+        for name in ("audio", "visual", "text", "emotions", "speed")
     }
 
 
@@ -35,7 +35,8 @@ def test_bold_numbers_are_measured(root: Path, results: dict[str, Any]) -> None:
         len(VISUAL), len(AUDIO), text["paragraphs"]["clips"], text["paragraphs"]["different"],
         *(text[row][key] for row in rows for key in ("clauses", "f1")),
         min(row[strength]["share_as_expected"] for row in audio.values() for strength in ("full", "least")),
-        *changes, min(seen), speed["sampled_128"]["clips_per_cpu_s"], speed["full_mp4_256"]["clips_per_cpu_s"],
+        *changes, min(seen), *(results["emotions"]["emotions"][medium]["share"] for medium in ("visual", "audio")),
+        speed["sampled_128"]["clips_per_cpu_s"], speed["full_mp4_256"]["clips_per_cpu_s"],
     ]  # fmt: skip
     document = (root / "docs" / "synth.md").read_text(encoding="utf-8")
     assert [float(number) for number in re.findall(r"\*\*(-?[\d.]+)\*\*", document)] == expected

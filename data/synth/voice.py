@@ -5,9 +5,9 @@ Every utterance goes through the vocoder, changed or not, so that its artefacts 
 spectral envelope of what eSpeak says, then excites the envelope anew with pulses at the wanted pitch and noise.
 eSpeak is run as a program; nothing of it is linked or shipped.
 
-Settings, each scaled by a cue's intensity: pitch (semitones), range (-1 and below flat to 2 wide), rate (share faster), effort
-(-1 quiet to 1 loud: level and spectral tilt over a fixed room noise), pauses, tremor, whisper, breath, rough,
-end_pitch (semitones), end_level and swell (dB), crack, stress, and an opening: sigh, gasp, sob or laugh.
+Settings, each scaled by a cue's intensity: pitch (semitones), range (-1 and below flat to 2 wide), rate (share
+faster), effort (-1 quiet to 1 loud: level and spectral tilt over a fixed room noise), pauses, tremor, whisper, breath,
+rough, end_pitch (semitones), end_level and swell (dB), crack, stress, and an opening: sigh, gasp, sob or laugh.
 """
 
 import shutil
@@ -28,8 +28,8 @@ _USUAL = (118.0, 205.0)  # Hz, of men and women who speak as they always do
 
 @dataclass(frozen=True)
 class Voice:
-    """eSpeak's name of accent and variant, its pitch (0 to 99), words a minute, and how far its pitch lies from what is
-    usual, in semitones: near enough that a stranger hears a high or low pitch without knowing the speaker."""
+    """eSpeak's name of accent and variant, its pitch (0 to 99), words a minute, and how far in semitones the voice
+    lies from what is usual: near enough that a high or low pitch is heard without knowing the speaker."""
 
     name: str
     pitch: int
