@@ -197,26 +197,6 @@ def test_cues_win_over_sentences_and_labels_are_words() -> None:
     }
 
 
-def test_excerpts_of_the_text_are_told_in_its_sentences() -> None:
-    text = "Visually, she frowns, while her jaw is tense. So her face shows anger. Acoustically, her voice is low."
-    places = {"she frowns": "visual", "her jaw is tense": "visual", "her voice is low": "audio"}
-    cues = [
-        {"text": cue, "modality": modality, "span": [text.index(cue), text.index(cue) + len(cue)]}
-        for cue, modality in places.items()
-    ]
-    sample = EmotionSample.from_row({"id": "x", "video": "x.mp4", "text": text, "cues": cues})
-    assert [each.answer for each in instructions(sample, ["visual", "audio"], ["en"])] == [
-        "Visually, she frowns, while her jaw is tense. So her face shows anger.",
-        "Acoustically, her voice is low.",
-    ]
-    for changed, told in (
-        ([cues[0] | {"modality": "audio"}, *cues[1:]], "her jaw is tense."),  # a sentence with cues of both
-        ([cues[0], cues[1] | {"text": "her jaw is set"}, cues[2]], "she frowns. Her jaw is set."),  # not its words
-    ):
-        sample = EmotionSample.from_row({"id": "x", "video": "x.mp4", "text": text, "cues": changed})
-        assert [each.answer for each in instructions(sample, ["visual"], ["en"])] == [f"In the video, {told}"]
-
-
 def test_chinese_has_its_own_answers() -> None:
     text = "在视频中，她皱眉。在音频中，她叹气。"
     sample = EmotionSample.from_row({"id": "x", "video": "x.mp4", "text": {"zh": text}})

@@ -1,5 +1,5 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
-"""The rows of stage 3: how long each is, and how often it is taken."""
+"""The rows of stage 3: what they answer in, how long each is, and how often it is taken."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,10 @@ import pytest
 from test_stage3 import arguments, config
 from tiny_corpus import TEXT, rows, training_place, write_manifest
 
+from xemogpt.data.sample import EmotionSample
 from xemogpt.train import stage3_sft
 from xemogpt.train.collator import InstructionCollator
+from xemogpt.train.instructions import instructions
 from xemogpt.train.mixture import read_mixture
 
 
@@ -53,3 +55,23 @@ def test_a_weight_of_validation_is_refused(place: Path, tmp_path: Path) -> None:
     given.eval_data = [{"manifest": str(place / "train.jsonl"), "weight": 2}]
     with pytest.raises(ValueError, match=r"train.jsonl: weight 2: here every clip is taken once"):
         stage3_sft.main(given, config(tmp_path))
+
+
+def test_excerpts_of_the_text_are_told_in_its_sentences() -> None:
+    text = "Visually, she frowns, while her jaw is tense. So her face shows anger. Acoustically, her voice is low."
+    places = {"she frowns": "visual", "her jaw is tense": "visual", "her voice is low": "audio"}
+    cues = [
+        {"text": cue, "modality": modality, "span": [text.index(cue), text.index(cue) + len(cue)]}
+        for cue, modality in places.items()
+    ]
+    sample = EmotionSample.from_row({"id": "x", "video": "x.mp4", "text": text, "cues": cues})
+    assert [each.answer for each in instructions(sample, ["visual", "audio"], ["en"])] == [
+        "Visually, she frowns, while her jaw is tense. So her face shows anger.",
+        "Acoustically, her voice is low.",
+    ]
+    for changed, told in (
+        ([cues[0] | {"modality": "audio"}, *cues[1:]], "her jaw is tense."),  # a sentence with cues of both
+        ([cues[0], cues[1] | {"text": "her jaw is set"}, cues[2]], "she frowns. Her jaw is set."),  # not its words
+    ):
+        sample = EmotionSample.from_row({"id": "x", "video": "x.mp4", "text": text, "cues": changed})
+        assert [each.answer for each in instructions(sample, ["visual"], ["en"])] == [f"In the video, {told}"]

@@ -160,13 +160,15 @@ def answer_of(sample: EmotionSample, kind: str, language: str) -> str | None:
 def _section(sample: EmotionSample, text: str, modality: str) -> list[str]:
     """The sentences of a text's section on one modality, if all cues of it are excerpts of these and no other cue is;
     else none."""
+    if not sample.cues_of(modality):
+        return []
     where = [sentence for sentence in read_sentences(text, "global") if sentence.modality == modality]
     for cue in sample.cues:
         within = cue.span is not None and any(each.start <= cue.span[0] < cue.span[1] <= each.end for each in where)
         excerpt = cue.span is not None and text[slice(*cue.span)] == cue.text
         if (cue.modality == modality) != within or not excerpt:
             return []
-    return [text[each.start : each.end] for each in where]
+    return [text[each.start : each.end] for each in where if each.end > each.start]
 
 
 def _paragraph(cues: Sequence[str], modality: str, language: str) -> str:
