@@ -31,6 +31,7 @@ from xemogpt.data.synth.phrasing import phrase, phrases, read_cues
 from xemogpt.data.synth.plan import TURNS, draw_cues, draw_emotions, draw_plan
 from xemogpt.data.synth.render import Pose, Scene, Stage, pose_of
 from xemogpt.data.synth.voice import RATE, Speech, Voice, espeak_version, frames_of, speak, track_pitch
+from xemogpt.eval.emocue_360.resampling import bootstrap_means, interval
 from xemogpt.eval.speed import commit, machine
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
@@ -217,8 +218,8 @@ def emotions(learnt: int = 20_000, asked: int = 4_000) -> dict[str, Any]:
         share = (mine @ known[medium] + 0.5) / (mine.sum(1, keepdims=True) + 1)
         score = shown[medium] @ np.log(share).T + ~shown[medium] @ np.log1p(-share).T + np.log(mine.mean(1))
         right = (score.argmax(1) == asked_of[:, place])[conflict]
-        edges = np.percentile(rng.choice(right, (1000, len(right))).mean(1), (2.5, 97.5))
-        found[medium] = {"share": round(float(right.mean()), 3), "interval": [round(float(edge), 3) for edge in edges]}
+        edges = interval(bootstrap_means(right[:, None].astype(float), seed=SEED)[:, 0]) or ()
+        found[medium] = {"share": round(float(right.mean()), 3), "interval": [round(edge, 3) for edge in edges]}
         found[medium] |= {"n": len(right), "mean_cues": round(float(shown[medium].sum(1).mean()), 2)}
         print(medium, found[medium])
     return {"learnt_from": learnt, "emotions": found}

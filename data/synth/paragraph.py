@@ -2,6 +2,7 @@
 """The explanation of a clip in EMER's manner: "In the video, ... In the audio, ... In the text, ... Therefore, ..."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -135,9 +136,16 @@ class _Writer:
     def fill(self, template: str, **slots: str) -> str:
         return template.format(s=self.pick(self.names), p=self.possessive, **slots)
 
-    def sentence(self, text: str) -> None:
-        end = "" if text.endswith('."') else "."
+    def sentence(self, text: str) -> int:
+        """Add a sentence; where it starts."""
+        start, end = len(self.text) + bool(self.text), "" if text.endswith('."') else "."
         self.text += f"{' ' if self.text else ''}{text[0].upper()}{text[1:]}{end}"
+        return start
+
+    def remember(self, start: int, end: int, modality: str, kind: str = "observation", **more: Any) -> None:
+        """What stands there is a cue."""
+        cue = Cue(self.text[start:end], modality, kind, span=(start, end), source=SOURCE)
+        self.cues.append(replace(cue, **more))
 
     def clause(self, cue: TypedCue, first: bool) -> str:
         subject = self.names[3] if first and self.rng.random() < 0.6 else self.pick(self.names)
@@ -160,43 +168,35 @@ class _Writer:
             self.sentence(self.fill(self.pick(openers), c=self.pick(nothing)))
             return
         clauses = [self.clause(cue, index == 0) for index, cue in enumerate(cues)]
-        start, opener = len(self.text), self.pick(openers)
+        opener = self.pick(openers)
         joined = opener.format(c=clauses[0])
         for index, clause in enumerate(clauses[1:], 1):
             joined += self.pick(_PAIRS) if index % 2 else _FURTHER[opener.endswith("that {c}")]
             joined += clause
-        self.sentence(joined)
-        place = start
+        end = self.sentence(joined)
         for cue, clause in zip(cues, clauses, strict=True):
-            place = self.text.lower().index(clause.lower(), place)
-            span = (place, place + len(clause))
-            place = span[1]
-            said = Cue(self.text[slice(*span)], modality, span=span, source=SOURCE)
-            self.cues.append(replace(said, time=cue.time, intensity=cue.intensity))
+            start = self.text.lower().index(clause.lower(), end)
+            end = start + len(clause)
+            self.remember(start, end, modality, time=cue.time, intensity=cue.intensity)
 
     def deny(self, cues: list[TypedCue], modality: str) -> None:
         """What is not there, each in a sentence of its own."""
         for cue in cues:
-            start = len(self.text) + 1
-            self.sentence(denial(cue.type, self.rng, self.pick(self.names), self.held_out))
-            span = (start, len(self.text) - 1)
-            self.cues.append(Cue(self.text[slice(*span)], modality, polarity=-1, span=span, source=SOURCE))
+            start = self.sentence(denial(cue.type, self.rng, self.pick(self.names), self.held_out))
+            self.remember(start, len(self.text) - 1, modality, polarity=-1)
 
     def infer(self, closers: tuple[str, ...], emotion: str, modality: str) -> None:
         """One sentence on the emotion that a single modality shows, always by its first noun: so that whether face and
         voice agree can be told from the words."""
-        sentence = self.fill(self.pick(closers), n=EMOTION_NOUNS[emotion][0])
-        self.sentence(sentence)
-        start = len(self.text) - len(sentence) - 1
-        self.cues.append(Cue(sentence, modality, "inference", span=(start, start + len(sentence)), source=SOURCE))
+        start = self.sentence(self.fill(self.pick(closers), n=EMOTION_NOUNS[emotion][0]))
+        self.remember(start, len(self.text) - 1, modality, "inference")
 
     def quote(self) -> None:
         """The subtitle, and what its words by themselves suggest."""
         story = self.story
         self.sentence(self.fill(self.pick(_TEXT_OPENERS), t=story.subtitle))
         start = self.text.rindex(story.subtitle)
-        span = (start, start + len(story.subtitle))
-        self.cues.append(Cue(story.subtitle, "global", "subtitle", span=span, source=SOURCE))
+        self.remember(start, start + len(story.subtitle), "global", "subtitle")
         options = _WORDS_NEUTRAL if story.words == "neutral" else _WORDS
         self.sentence(self.fill(self.pick(options), n=self.pick(EMOTION_NOUNS[story.words])))
 
@@ -215,8 +215,7 @@ class _Writer:
             if (story.voice if video else story.face) == "neutral":
                 settled += self.fill(self.pick(_HIDDEN), n=noun, o="voice" if video else "face")
             self.sentence(settled)
-        span = (start, len(self.text))
-        self.cues.append(Cue(self.text[slice(*span)], "global", "inference", span=span, source=SOURCE))
+        self.remember(start, len(self.text), "global", "inference")
 
 
 def _when(time: tuple[float, float], seconds: float) -> tuple[str, ...]:
