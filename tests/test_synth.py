@@ -1,6 +1,7 @@
 # Copyright 2026 The XEmoGPT Authors. Licensed under the Apache License, Version 2.0.
 """EmoCue-Synth: its plans, splits and words, its sound and its faces."""
 
+import re
 import shutil
 from dataclasses import replace
 from itertools import combinations, pairwise
@@ -10,6 +11,7 @@ import pytest
 
 from xemogpt.data.sample import Cue
 from xemogpt.data.synth.clip import Clip, Motion, make_clip
+from xemogpt.data.synth.corpus import sample_of
 from xemogpt.data.synth.cue_types import AUDIO, EMOTIONS, VISUAL
 from xemogpt.data.synth.figure import Figure, draw_person
 from xemogpt.data.synth.paragraph import compose
@@ -154,13 +156,26 @@ def test_cues_are_told_in_one_order(told: list[tuple[Clip, str, tuple[Cue, ...]]
         assert compose(jumbled, np.random.default_rng(0)) == compose(clip.story, np.random.default_rng(0)), text
 
 
-def test_conflicts_are_said(told: list[tuple[Clip, str, tuple[Cue, ...]]]) -> None:
-    said = {}
+def test_conflicts_are_said_by_the_nouns_of_face_and_voice(told: list[tuple[Clip, str, tuple[Cue, ...]]]) -> None:
     for clip, text, _ in told:
-        conflict = any(word in text for word in ("disagree", "conflict", "contradict", "do not match"))
-        said.setdefault(clip.story.subset == "consistent", []).append(conflict)
-    assert all(said[False])
-    assert not any(said[True])
+        said = [part for part in text.split(". ") if re.search("disagree|conflict|contradict|do not match", part)]
+        assert len(said) == (clip.story.subset != "consistent"), text
+        for each in said:
+            assert EMOTION_NOUNS[clip.story.face][0] in each, text
+            assert EMOTION_NOUNS[clip.story.voice][0] in each, text
+
+
+def test_without_a_subtitle_no_words_are_told_of(told: list[tuple[Clip, str, tuple[Cue, ...]]]) -> None:
+    told_of = re.compile(r'"|\b(?:text|words themselves|what is said|sentence suggests|wording|side with|go with)\b', re.I)
+    unread = {"consistent": 0, "conflict": 0}
+    for clip, text, cues in told:
+        wanted = bool(sample_of(clip).subtitle)
+        assert wanted == clip.plan.subtitled == any(cue.kind == "subtitle" for cue in cues) == bool(told_of.search(text))
+        if not wanted:
+            assert clip.plan.split != "test_conflict"
+            unread["consistent" if clip.story.subset == "consistent" else "conflict"] += 1
+    assert 0.06 < sum(unread.values()) / len(told) < 0.14
+    assert all(unread.values())
 
 
 def test_every_template_expands_to_plain_words() -> None:

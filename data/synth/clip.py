@@ -67,7 +67,7 @@ class Clip:
             cues.append(self._timed(shown, "audio", self.speech.spans[span]))
         cues += [TypedCue(name, "visual" if name in VISUAL else "audio", -1) for name in plan.denied]
         return Story(
-            plan.person.is_male, self.seconds, plan.sentence, tuple(cues),
+            plan.person.is_male, self.seconds, plan.sentence if plan.subtitled else "", tuple(cues),
             plan.face_emotion, plan.voice_emotion, plan.words_emotion, plan.label,
         )  # fmt: skip
 

@@ -5,7 +5,8 @@
     OUT/README.md               data card and licence
     OUT/train/manifest.jsonl    a row of `data.sample.EmotionSample` for each clip
     OUT/train/truth.jsonl       what the schema has no place for: cue types, emotion of each channel, person, voice
-    OUT/train/synth_0_00000000.mp4 and .srt; or .mkv with `sampled`: of the pictures only the sixteen that are sampled
+    OUT/train/synth_0_00000000.mp4 and, where there is a subtitle, .srt; or .mkv with `sampled`: of the pictures only the
+                                sixteen that are sampled
     OUT/rejects.jsonl           clips that could not be made, and why
 
 A clip's row is written after its files, so that a run that was killed goes on where it was.
@@ -35,7 +36,7 @@ from xemogpt.data.synth.plan import SPLITS, split_of
 from xemogpt.data.synth.voice import RATE, espeak_version
 from xemogpt.inputs_xemogpt import sample_indices
 
-VERSION = 2  # of the generator: another one makes other clips of the same seed
+VERSION = 3  # of the generator: another one makes other clips of the same seed
 LICENCE = "CC0-1.0"
 CONFIG, REJECTS, PLAIN = "synth.json", "rejects.jsonl", "plain.jsonl"
 
@@ -199,7 +200,8 @@ def make_one(index: int, recipe: Recipe, folder: Path) -> tuple[dict[str, Any], 
         else:
             media = f"{plan.id}.mp4"
             _write(stem.with_suffix(".mp4"), mp4_of(clip))
-            _write(stem.with_suffix(".srt"), srt_of(clip))
+            if plan.subtitled:
+                _write(stem.with_suffix(".srt"), srt_of(clip))
     except (ValueError, OSError) as error:
         if isinstance(error, FileNotFoundError) or getattr(error, "errno", None):
             raise  # a full disk or a missing program would fail every clip
@@ -216,7 +218,7 @@ def sample_of(clip: Clip) -> EmotionSample:
     return EmotionSample(
         id=plan.id,
         video=f"{plan.id}.mp4",
-        subtitle={"en": plan.sentence},
+        subtitle={"en": plan.sentence} if plan.subtitled else {},
         label=plan.label,
         text={"en": text},
         caption=caption or None,

@@ -26,7 +26,7 @@ class TypedCue:
 
 @dataclass(frozen=True)
 class Story:
-    """What an explanation is about: who, the cues, and which emotion each channel shows."""
+    """What an explanation is about: who, the cues, and which emotion each channel shows; `subtitle` may be empty."""
 
     male: bool
     seconds: float
@@ -85,10 +85,11 @@ _AGREE = (
     "Considering the video, the audio and the text, {s} seems {w}", "All in all, {p} state is one of {n}",
     "Therefore, the emotion is most probably {n}", "In conclusion, {s} gives the impression of being {w}",
 )  # fmt: skip
+_AGREE_UNREAD = tuple(template for template in _AGREE if "the text" not in template)
 _CONFLICT = (
     "Therefore, face and voice disagree: the face shows {fn}, but the voice conveys {vn}",
     "Overall, there is a conflict between the modalities, with {fn} in the face and {vn} in the voice",
-    "Taken together, the cues contradict each other: {p} face looks {fw}, whereas {p} voice sounds {vw}",
+    "Taken together, the cues contradict each other: {p} face speaks of {fn}, whereas {p} voice speaks of {vn}",
     "Therefore, the picture and the sound do not match, as the face expresses {fn} and the voice {vn}",
 )
 _SETTLED = (
@@ -106,6 +107,7 @@ _HIDDEN = (
 def compose(story: Story, rng: np.random.Generator, held_out: bool = False) -> tuple[str, tuple[Cue, ...]]:
     """The paragraph, and its cues in its own words; `held_out` takes the other phrasings.
 
+    Without a subtitle nothing is said of words, and a conflict stays unsettled.
     Cues of kind `inference` say which emotion the face and the voice by themselves speak of.
     """
     writer = _Writer(story, rng, held_out)
@@ -117,7 +119,8 @@ def compose(story: Story, rng: np.random.Generator, held_out: bool = False) -> t
         writer.observe([cue for cue in cues if cue.polarity > 0], modality, openers)
         writer.infer(closers, shown, modality)
         writer.deny([cue for cue in cues if cue.polarity < 0], modality)
-    writer.quote()
+    if story.subtitle:
+        writer.quote()
     writer.conclude()
     return writer.text, tuple(writer.cues)
 
@@ -205,17 +208,21 @@ class _Writer:
         story, start = self.story, len(self.text) + 1
         noun, word = self.pick(EMOTION_NOUNS[story.label]), self.pick(EMOTION_WORDS[story.label])
         if story.subset == "consistent":
-            self.sentence(self.fill(self.pick(_AGREE), w=word, n=noun))
+            self.sentence(self.fill(self.pick(_AGREE if story.subtitle else _AGREE_UNREAD), w=word, n=noun))
         else:
-            slots = {"fn": EMOTION_NOUNS[story.face], "vn": EMOTION_NOUNS[story.voice]}
-            slots |= {"fw": EMOTION_WORDS[story.face], "vw": EMOTION_WORDS[story.voice]}
-            self.sentence(self.fill(self.pick(_CONFLICT), **{name: self.pick(words) for name, words in slots.items()}))
-            video = story.subset == "video-aligned"
-            settled = self.fill(self.pick(_SETTLED), m="face" if video else "voice", w=word, n=noun)
-            if (story.voice if video else story.face) == "neutral":
-                settled += self.fill(self.pick(_HIDDEN), n=noun, o="voice" if video else "face")
-            self.sentence(settled)
+            nouns = {"fn": EMOTION_NOUNS[story.face][0], "vn": EMOTION_NOUNS[story.voice][0]}  # those of `infer`
+            self.sentence(self.fill(self.pick(_CONFLICT), **nouns))
+            if story.subtitle:
+                self.settle(noun, word)
         self.remember(start, len(self.text), "global", "inference")
+
+    def settle(self, noun: str, word: str) -> None:
+        """Which of face and voice the words go with."""
+        seen = self.story.subset == "video-aligned"
+        settled = self.fill(self.pick(_SETTLED), m="face" if seen else "voice", w=word, n=noun)
+        if (self.story.voice if seen else self.story.face) == "neutral":
+            settled += self.fill(self.pick(_HIDDEN), n=noun, o="voice" if seen else "face")
+        self.sentence(settled)
 
 
 def _when(time: tuple[float, float], seconds: float) -> tuple[str, ...]:

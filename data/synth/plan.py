@@ -30,6 +30,7 @@ _STRAYS = frozenset(  # cues that no emotion is full of
     cue for cue in (*VISUAL, *AUDIO) if max(weights.get(cue, 0) for weights in EMOTIONS.values()) <= 3
 )
 _CONFLICTS = 0.25  # share of clips whose face and voice disagree, outside test_conflict
+_UNWRITTEN = 0.1  # share of clips without a subtitle, outside test_conflict, where the words decide
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Plan:
     denied: tuple[str, ...]
     compression: float  # 0 fine to 1 coarse
     noise: float  # of the camera, in levels of 255
+    subtitled: bool  # whether the sentence is to be read, too
 
     @property
     def held_out_words(self) -> bool:
@@ -130,6 +132,7 @@ def draw_plan(seed: int, index: int) -> Plan:
         denied=tuple(denied),
         compression=float(rng.random()),
         noise=float(rng.uniform(0, 4)),
+        subtitled=split == "test_conflict" or bool(rng.random() >= _UNWRITTEN),
     )
 
 
