@@ -166,12 +166,12 @@ def test_conflicts_are_said_by_the_nouns_of_face_and_voice(told: list[tuple[Clip
 
 
 def test_without_a_subtitle_no_words_are_told_of(told: list[tuple[Clip, str, tuple[Cue, ...]]]) -> None:
-    told_of = re.compile(r'"|\b(?:text|words themselves|what is said|sentence suggests|wording|side with|go with)\b', re.I)
+    told_of = re.compile(r'"|\b(?:text|words themselves|what is said|sentence suggests|wording|side with)\b', re.I)
     unread = {"consistent": 0, "conflict": 0}
     for clip, text, cues in told:
-        wanted = bool(sample_of(clip).subtitle)
-        assert wanted == clip.plan.subtitled == any(cue.kind == "subtitle" for cue in cues) == bool(told_of.search(text))
-        if not wanted:
+        subtitled = bool(sample_of(clip).subtitle)
+        assert subtitled == any(cue.kind == "subtitle" for cue in cues) == bool(told_of.search(text)), text
+        if not subtitled:
             assert clip.plan.split != "test_conflict"
             unread["consistent" if clip.story.subset == "consistent" else "conflict"] += 1
     assert 0.06 < sum(unread.values()) / len(told) < 0.14

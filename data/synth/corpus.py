@@ -5,8 +5,8 @@
     OUT/README.md               data card and licence
     OUT/train/manifest.jsonl    a row of `data.sample.EmotionSample` for each clip
     OUT/train/truth.jsonl       what the schema has no place for: cue types, emotion of each channel, person, voice
-    OUT/train/synth_0_00000000.mp4 and, where there is a subtitle, .srt; or .mkv with `sampled`: of the pictures only the
-                                sixteen that are sampled
+    OUT/train/synth_0_00000000.mp4 and, where there is a subtitle, .srt; or .mkv with `sampled`: of the pictures only
+                                those sixteen that are sampled
     OUT/rejects.jsonl           clips that could not be made, and why
 
 A clip's row is written after its files, so that a run that was killed goes on where it was.
