@@ -62,7 +62,7 @@ def stories(count: int) -> list[Story]:
             for modality, kinds in (("visual", plan.visual), ("audio", plan.audio))
             for shown in kinds
         ]
-        if len(cues) > 1:
+        if len(cues) > 1 and plan.face_emotion and plan.voice_emotion:
             emotions = (plan.face_emotion, plan.voice_emotion, plan.words_emotion, plan.label)
             found.append(Story(plan.person.is_male, 4.0, plan.sentence, tuple(cues), *emotions))
     return found

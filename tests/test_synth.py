@@ -9,6 +9,7 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 
+from xemogpt.data.cues import split_cues
 from xemogpt.data.sample import Cue
 from xemogpt.data.synth.clip import Clip, Motion, make_clip
 from xemogpt.data.synth.corpus import sample_of
@@ -17,7 +18,7 @@ from xemogpt.data.synth.figure import Figure, draw_person
 from xemogpt.data.synth.paragraph import compose
 from xemogpt.data.synth.phrasing import EMOTION_NOUNS, denial, phrase, phrases
 from xemogpt.data.synth.plan import SPLITS, Plan, draw_plan, held_out_pairs
-from xemogpt.data.synth.render import Pose, Scene, Stage, pose_of
+from xemogpt.data.synth.render import Pose, Scene, Stage, backdrop, pose_of
 from xemogpt.data.synth.voice import RATE, Speech, Voice, speak, track_pitch, voice_names
 from xemogpt.inputs_xemogpt import sample_indices
 
@@ -133,11 +134,43 @@ def test_explanations_differ_and_say_where_each_cue_stands(told: list[tuple[Clip
         assert "  " not in text
 
 
+def test_of_an_empty_picture_and_of_silence_nothing_is_told(told: list[tuple[Clip, str, tuple[Cue, ...]]]) -> None:
+    lacking = {"visual": 0, "audio": 0}
+    for clip, text, cues in told:
+        sections = split_cues(re.sub('"[^"]*"', '""', text))
+        for modality, emotion in (("visual", clip.story.face), ("audio", clip.story.voice)):
+            absent = re.search("nobody|no one(?!-)|there is no voice", " ".join(sections[modality]), re.I)
+            assert bool(absent) == (not emotion), text
+            if not emotion:
+                lacking[modality] += 1
+                assert clip.plan.split in ("train", "validation")
+                assert clip.story.subset == "consistent"
+                assert not [cue for cue in cues if cue.modality == modality], text
+                assert len(sections[modality]) == 1, text
+    assert all(6 < count < 30 for count in lacking.values())
+
+
+@needs_espeak
+def test_nobody_is_in_the_picture_or_speaks_where_the_plan_has_no_emotion(plans: list[Plan]) -> None:
+    empty = Clip(next(plan for plan in plans if not plan.face_emotion), 64)
+    first, last = empty.frames(np.array([0, empty.count - 1])).astype(int)
+    grain = empty.plan.noise
+    assert abs(first - last).mean() < 2 * grain + 1
+    assert abs(first - 255 * backdrop(empty.plan.scene.background, 64)).mean() < grain + 1
+    silent = Clip(next(plan for plan in plans if not plan.voice_emotion), 64)
+    spoken = Clip(replace(silent.plan, voice_emotion="neutral"), 64)
+    assert len(silent.speech.sound) == len(spoken.speech.sound)
+    assert abs(silent.speech.sound).max() < 0.01 < abs(spoken.speech.sound).max()
+    assert not Motion(silent.plan, silent.speech, silent.count, np.random.default_rng(0)).jaw.any()
+
+
 def test_one_word_says_whether_another_observation_follows(told: list[tuple[Clip, str, tuple[Cue, ...]]]) -> None:
     """Two to a sentence; "Also" or "In addition" as the opener had it, else "So", with the emotion of the medium."""
     for clip, text, cues in told:
         for modality, emotion in (("visual", clip.story.face), ("audio", clip.story.voice)):
             own = [cue for cue in cues if cue.modality == modality]
+            if not emotion:
+                continue
             shown = [cue for cue in own if cue.kind == "observation" and cue.polarity > 0]
             inferred = own[len(shown)]
             assert inferred.kind == "inference", text

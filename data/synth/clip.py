@@ -12,7 +12,7 @@ from xemogpt.data.synth.cue_types import AUDIO, VISUAL
 from xemogpt.data.synth.figure import Figure
 from xemogpt.data.synth.paragraph import Story, TypedCue, compose
 from xemogpt.data.synth.plan import Plan, Shown, draw_plan
-from xemogpt.data.synth.render import Pose, Stage, as_pose
+from xemogpt.data.synth.render import Pose, Stage, as_pose, backdrop
 from xemogpt.data.synth.voice import RATE, Speech, speak
 from xemogpt.inputs_xemogpt import sample_indices
 
@@ -31,7 +31,7 @@ class Clip:
 
     @cached_property
     def speech(self) -> Speech:
-        """The whole sound track: lead, opening, words, tail."""
+        """The whole sound track: lead, opening, words, tail; nothing but the room, as long, where nobody speaks."""
         plan, rng = self.plan, self._rng(1)
         settings: dict[str, float] = {}
         for shown in plan.audio:
@@ -40,7 +40,10 @@ class Clip:
         words = len(plan.sentence.split())
         spoken = speak(plan.sentence, plan.voice, settings, int(rng.integers(2**31)), int(rng.integers(1, words)))
         lead, tail = int(rng.uniform(0.1, 0.6) * RATE), int(rng.uniform(0.5, 1.1) * RATE)
-        room = 10 ** (-56 / 20) * self._rng(4).standard_normal(lead + tail).astype(np.float32)
+        silent = 0 if plan.voice_emotion else len(spoken.sound)
+        room = 10 ** (-56 / 20) * self._rng(4).standard_normal(lead + silent + tail).astype(np.float32)
+        if silent:
+            return Speech(room)
         spans = {name: (a + lead / RATE, b + lead / RATE) for name, (a, b) in spoken.spans.items()}
         return Speech(np.concatenate([room[:lead], spoken.sound, room[lead:]]), spans)
 
@@ -79,12 +82,16 @@ class Clip:
     def frames(self, indices: np.ndarray | None = None) -> np.ndarray:
         """uint8 (T, size, size, 3): all frames, or those at `indices`; nothing else is rendered."""
         which = np.arange(self.count) if indices is None else np.asarray(indices)
-        stage = Stage(Figure(self.plan.person), self.plan.scene, self.size)
-        motion = Motion(self.plan, self.speech, self.count, self._rng(6))
-        try:
-            pictures = np.stack([stage.picture(motion.pose(index)) for index in which.tolist()])
-        finally:
-            stage.close()
+        if self.plan.face_emotion:
+            stage = Stage(Figure(self.plan.person), self.plan.scene, self.size)
+            motion = Motion(self.plan, self.speech, self.count, self._rng(6))
+            try:
+                pictures = np.stack([stage.picture(motion.pose(index)) for index in which.tolist()])
+            finally:
+                stage.close()
+        else:
+            empty = np.rint(255 * np.clip(backdrop(self.plan.scene.background, self.size), 0, 1))
+            pictures = np.repeat(empty[None].astype(np.uint8), len(which), axis=0)
         noisy = pictures.astype(np.int16)
         for picture, index in zip(noisy, which.tolist(), strict=True):
             grain = np.random.default_rng([self.plan.seed, self.plan.index, 7, index]).standard_normal(
@@ -115,7 +122,8 @@ class Motion:
 
     def __init__(self, plan: Plan, speech: Speech, count: int, rng: np.random.Generator):
         self.plan, self.count = plan, count
-        self.jaw, self.rounding = _mouth(speech.sound, count)
+        speaking = float(bool(plan.voice_emotion))
+        self.jaw, self.rounding = (speaking * part for part in _mouth(speech.sound, count))
         self.sway = rng.uniform(0, 2 * np.pi, (6,))
         self.rates = rng.uniform(0.08, 0.35, (6,))
         cues = {shown.type for shown in plan.visual}

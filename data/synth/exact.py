@@ -28,7 +28,10 @@ _DISAGREE = re.compile(
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of a clip. cues: type -> 1 (shown) or -1 (denied by the reference). subset: as CA-MER."""
+    """What is known of a clip. cues: type -> 1 (shown) or -1 (denied by the reference). subset: as CA-MER.
+
+    `face` and `voice` are the emotions that they show, "" where there is none.
+    """
 
     cues: dict[str, int]
     face: str

@@ -26,7 +26,9 @@ class TypedCue:
 
 @dataclass(frozen=True)
 class Story:
-    """What an explanation is about: who, the cues, and which emotion each channel shows; `subtitle` may be empty."""
+    """What an explanation is about: who, the cues, and which emotion each channel shows.
+
+    `face`, `voice` and `subtitle` may be empty: nobody in the picture, silence, nothing to read."""
 
     male: bool
     seconds: float
@@ -40,7 +42,7 @@ class Story:
     @property
     def subset(self) -> str:
         """As CA-MER: whether face and voice agree, else which of them the label goes with."""
-        if self.face == self.voice:
+        if self.face == self.voice or not (self.face and self.voice):
             return "consistent"
         return "video-aligned" if self.label == self.face else "audio-aligned"
 
@@ -61,6 +63,14 @@ _TEXT_OPENERS = (
 # that none does. Were there many ways to go on and one to stop, the likeliest word would stop too early.
 _PAIRS = (", and ", ", while ", ", and ")  # to the second of two; a full stop where there is none
 _FURTHER = {True: ". In addition, ", False: ". Also, "}  # to the next two, by the manner of the opener; or "So"
+_STILL = {  # of a medium without cues, and whether there is a face or voice
+    ("visual", True): ("the face hardly moves", "the expression stays still", "nothing stirs in the face"),
+    ("audio", True): (
+        "the speech is even and ordinary", "the delivery is unremarkable", "the speech sounds ordinary",
+    ),
+    ("visual", False): ("nobody is there", "there is no one", "no one is present"),
+    ("audio", False): ("nobody speaks", "there is no voice", "no one says a word"),
+}  # fmt: skip
 _FACE = (
     "So {p} face shows {n}", "So the expression is one of {n}", "So the look on {p} face speaks of {n}",
     "So {p} facial expression conveys {n}",
@@ -85,7 +95,7 @@ _AGREE = (
     "Considering the video, the audio and the text, {s} seems {w}", "All in all, {p} state is one of {n}",
     "Therefore, the emotion is most probably {n}", "In conclusion, {s} gives the impression of being {w}",
 )  # fmt: skip
-_AGREE_UNREAD = tuple(template for template in _AGREE if "the text" not in template)
+_AGREE_LACKING = tuple(template for template in _AGREE if "the text" not in template)
 _CONFLICT = (
     "Therefore, face and voice disagree: the face shows {fn}, but the voice conveys {vn}",
     "Overall, there is a conflict between the modalities, with {fn} in the face and {vn} in the voice",
@@ -107,7 +117,8 @@ _HIDDEN = (
 def compose(story: Story, rng: np.random.Generator, held_out: bool = False) -> tuple[str, tuple[Cue, ...]]:
     """The paragraph, and its cues in its own words; `held_out` takes the other phrasings.
 
-    Without a subtitle nothing is said of words, and a conflict stays unsettled.
+    Without a subtitle nothing is said of words, and a conflict stays unsettled. Of a picture without anybody, and of
+    silence, it says that and no more.
     Cues of kind `inference` say which emotion the face and the voice by themselves speak of.
     """
     writer = _Writer(story, rng, held_out)
@@ -116,8 +127,10 @@ def compose(story: Story, rng: np.random.Generator, held_out: bool = False) -> t
         ("audio", _AUDIO_OPENERS, story.voice, _VOICE),
     ):
         cues = sorted((cue for cue in story.cues if cue.modality == modality), key=lambda cue: ORDER[cue.type])
-        writer.observe([cue for cue in cues if cue.polarity > 0], modality, openers)
-        writer.infer(closers, shown, modality)
+        still = _STILL[modality, bool(shown)]
+        writer.observe([cue for cue in cues if cue.polarity > 0], modality, openers, still)
+        if shown:
+            writer.infer(closers, shown, modality)
         writer.deny([cue for cue in cues if cue.polarity < 0], modality)
     if story.subtitle:
         writer.quote()
@@ -131,7 +144,8 @@ class _Writer:
         self.text, self.cues = "", list[Cue]()
         self.pronoun, self.possessive = ("he", "his") if story.male else ("she", "her")
         person = "man" if story.male else "woman"
-        self.names = (self.pronoun, self.pronoun, self.pronoun, f"the {person}", "the speaker")
+        speaker = "the speaker" if story.voice else f"the {person}"
+        self.names = (self.pronoun, self.pronoun, self.pronoun, f"the {person}", speaker)
 
     def pick(self, options: tuple[str, ...]) -> str:
         return options[int(self.rng.integers(len(options)))]
@@ -160,15 +174,10 @@ class _Writer:
             clause = f"{clause} {self.pick(_when(cue.time, self.story.seconds))}".strip()
         return clause
 
-    def observe(self, cues: list[TypedCue], modality: str, openers: tuple[str, ...]) -> None:
-        """A section's observations, two to a sentence; remembers where each stands."""
+    def observe(self, cues: list[TypedCue], modality: str, openers: tuple[str, ...], still: tuple[str, ...]) -> None:
+        """A section's observations, two to a sentence, or one of `still`; remembers where each stands."""
         if not cues:
-            nothing = (
-                ("the face hardly moves", "the expression stays still", "nothing stirs in the face")
-                if modality == "visual"
-                else ("the speech is even and ordinary", "the delivery is unremarkable", "the speech sounds ordinary")
-            )
-            self.sentence(self.fill(self.pick(openers), c=self.pick(nothing)))
+            self.sentence(self.fill(self.pick(openers), c=self.pick(still)))
             return
         clauses = [self.clause(cue, index == 0) for index, cue in enumerate(cues)]
         opener = self.pick(openers)
@@ -208,7 +217,8 @@ class _Writer:
         story, start = self.story, len(self.text) + 1
         noun, word = self.pick(EMOTION_NOUNS[story.label]), self.pick(EMOTION_WORDS[story.label])
         if story.subset == "consistent":
-            self.sentence(self.fill(self.pick(_AGREE if story.subtitle else _AGREE_UNREAD), w=word, n=noun))
+            whole = story.face and story.voice and story.subtitle
+            self.sentence(self.fill(self.pick(_AGREE if whole else _AGREE_LACKING), w=word, n=noun))
         else:
             nouns = {"fn": EMOTION_NOUNS[story.face][0], "vn": EMOTION_NOUNS[story.voice][0]}  # those of `infer`
             self.sentence(self.fill(self.pick(_CONFLICT), **nouns))

@@ -31,6 +31,7 @@ _STRAYS = frozenset(  # cues that no emotion is full of
 )
 _CONFLICTS = 0.25  # share of clips whose face and voice disagree, outside test_conflict
 _UNWRITTEN = 0.1  # share of clips without a subtitle, outside test_conflict, where the words decide
+_ABSENT = 0.1  # share of training clips without anybody in the picture, or without a voice, where these would agree
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,10 @@ class Shown:
 
 @dataclass(frozen=True)
 class Plan:
-    """All choices of one clip, before anything is rendered."""
+    """All choices of one clip, before anything is rendered.
+
+    `face_emotion` is empty where nobody is in the picture, and `voice_emotion` where nobody speaks.
+    """
 
     id: str
     index: int
@@ -96,6 +100,7 @@ def draw_plan(seed: int, index: int) -> Plan:
     face, voice, words, label = draw_emotions(split, index, rng)
     names = [name for name in voice_names(person.is_male) if is_held_out("voice", name) == (split == "test_voice")]
     visual, audio = draw_cues(face, voice, split, rng)
+    lacking = draw_lacking(split, face == voice, np.random.default_rng([seed, index, 8]))
     taken = {region for cue in visual for region in VISUAL[cue].regions.split()}
     aspects = {aspect for cue in audio for aspect in AUDIO[cue].aspects.split()}
     denied = []
@@ -105,6 +110,10 @@ def draw_plan(seed: int, index: int) -> Plan:
     if rng.random() < 0.2:
         free = [cue for cue, kind in AUDIO.items() if not aspects & set(kind.aspects.split())]
         denied += [str(rng.choice(free))] if free else []
+    if "face" in lacking:
+        face, visual, denied = "", [], [cue for cue in denied if cue in AUDIO]
+    if "voice" in lacking:
+        voice, audio, denied = "", [], [cue for cue in denied if cue in VISUAL]
     light = (rng.uniform(-55, 55), rng.uniform(5, 50), rng.normal(0, 0.8), rng.uniform(0.3, 0.48))
     name, pitch, speed = str(rng.choice(names)), int(rng.integers(42, 60)), int(rng.integers(155, 190))
     return Plan(
@@ -132,7 +141,7 @@ def draw_plan(seed: int, index: int) -> Plan:
         denied=tuple(denied),
         compression=float(rng.random()),
         noise=float(rng.uniform(0, 4)),
-        subtitled=split == "test_conflict" or bool(rng.random() >= _UNWRITTEN),
+        subtitled="subtitle" not in lacking,
     )
 
 
@@ -153,6 +162,16 @@ def draw_emotions(split: str, index: int, rng: np.random.Generator) -> tuple[str
     other = names[int(rng.integers(len(names)))]
     words = label if drawn < 0.5 else "neutral" if drawn < 0.85 else other
     return label, label, words, label
+
+
+def draw_lacking(split: str, agree: bool, rng: np.random.Generator) -> set[str]:
+    """What a clip does not have, of `face`, `voice` and `subtitle`; silence has none."""
+    lacking = set[str]()
+    if rng.random() < _UNWRITTEN and split != "test_conflict":
+        lacking.add("subtitle")
+    if rng.random() < _ABSENT and agree and split in ("train", "validation"):
+        lacking |= {"face"} if rng.random() < 0.5 else {"voice", "subtitle"}
+    return lacking
 
 
 def draw_cues(face: str, voice: str, split: str, rng: np.random.Generator) -> tuple[list[str], list[str]]:
