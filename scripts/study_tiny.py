@@ -11,6 +11,7 @@ import argparse
 import json
 import shlex
 import sys
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from xemogpt.data.jsonl import read_rows
 from xemogpt.data.synth.cue_types import AUDIO, VISUAL
 from xemogpt.data.synth.exact import Truth, exact_cues, names_emotion, read_truth, says_conflict
 from xemogpt.data.synth.phrasing import parse_emotions, read_cues
+from xemogpt.data.synth.render import backdrop
+from xemogpt.data.synth.voice import RATE
 from xemogpt.eval.emocue_360.resampling import bootstrap_means, interval
 from xemogpt.inference.clips import Clip, gather_clips
 from xemogpt.inference.explanation import Decoding, Question
@@ -43,12 +46,25 @@ def shuffled(clip: Clip) -> Clip:
     return replace(clip, video=frames[order], audio=clip.video)
 
 
+def nobody(clip: Clip) -> Clip:
+    """The clip's sound with pictures of an empty room."""
+    room = np.rint(255 * np.clip(backdrop(zlib.crc32(clip.name.encode()), 128), 0, 1)).astype(np.uint8)
+    return replace(clip, video=np.repeat(room[None], 16, axis=0), audio=clip.video)
+
+
+def silence(clip: Clip) -> Clip:
+    """The clip's pictures with three seconds of faint noise."""
+    return replace(clip, audio=0.001 * np.random.default_rng(SEED).standard_normal(3 * RATE).astype(np.float32))
+
+
 CONTROLS: dict[str, Callable[[Clip], Clip]] = {
     "no sound": lambda clip: replace(clip, audio=False),
     "no picture": lambda clip: replace(clip, video=None, audio=clip.video),
     "subtitle alone": lambda clip: replace(clip, video=None, audio=False),
     "frames shuffled": shuffled,
     "no subtitle": lambda clip: replace(clip, subtitle=None),
+    "nobody": nobody,
+    "silence": silence,
 }
 
 

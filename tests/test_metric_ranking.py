@@ -24,7 +24,7 @@ def study(composed: ModuleType, script: Callable[[str], ModuleType]) -> ModuleTy
 def test_models_are_ranked_by_what_they_say(
     composed: ModuleType, study: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clips = {str(index): story for index, story in enumerate(composed.stories(8))}
+    clips = {str(index): story for index, story in enumerate(composed.stories(24))}
     texts = {
         name: composed.told(story, np.random.default_rng(0), held_out=False).text for name, story in clips.items()
     }
@@ -50,13 +50,13 @@ def test_models_are_ranked_by_what_they_say(
     monkeypatch.setattr(study, "CONTROLS", {"no sound": study.CONTROLS["no sound"]})
     models, out = ["runs/all", "runs/half", "runs/none"], tmp_path / "out.json"
     options = ["--corpus", str(tmp_path), "--answers", str(tmp_path / "said"), "--out", str(out)]
-    assert study.main(["--models", *models, *options, "--clips", "6"]) == 0
+    assert study.main(["--models", *models, *options, "--clips", "20"]) == 0
     found = json.loads(out.read_text())
     exact = {name: row["exact F1"] for name, row in found["systems"].items()}
     assert list(exact) == [f"{name}, {way}" for name in ("all", "half", "none") for way in ("as it is", "no sound")]
     assert exact["all, as it is"] > 0.9 > exact["all, no sound"] > exact["half, no sound"] > exact["none, as it is"]
     assert exact["none, no sound"] == 0.0
-    assert found["clips"] == 6
+    assert found["clips"] == 20
     assert found["correlations"]["robust, no global"]["kendall"] > 0.5
     both = {name for name in exact if name.endswith("as it is")}
     ranked = study.correlations({name: {"scores": found["systems"][name], "samples": {}} for name in both})

@@ -74,7 +74,7 @@ def test_what_is_lost_is_paired(study: ModuleType) -> None:
     assert study.lost(whole, dict.fromkeys(whole, ""), truth, "audio")["lost"] == 0
 
 
-def test_shuffled_frames_keep_the_sound(study: ModuleType, root: Path) -> None:
+def test_controls_take_one_thing_away(study: ModuleType, root: Path) -> None:
     clip = Clip(video="joy.mp4", id="joy", folder=root / "examples")  # as a manifest names it
     changed = study.shuffled(clip)
     assert changed.audio == clip.video
@@ -82,6 +82,15 @@ def test_shuffled_frames_keep_the_sound(study: ModuleType, root: Path) -> None:
     again = study.shuffled(clip).video
     assert np.array_equal(changed.video, again)
     assert study.CONTROLS["no picture"](clip).video is None
+    empty = study.CONTROLS["nobody"](clip)
+    assert empty.audio == clip.video
+    assert empty.video.shape == (16, 128, 128, 3)
+    assert empty.video.std() > 1
+    assert (empty.video == empty.video[0]).all()
+    assert not (empty.video == study.nobody(Clip("sadness.mp4")).video).all()
+    still = study.CONTROLS["silence"](clip)
+    assert still.video == clip.video
+    assert 0 < abs(still.audio).max() < 0.01
     assert study.CONTROLS["no sound"](clip).audio is False
 
 
