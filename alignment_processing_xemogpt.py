@@ -49,8 +49,11 @@ class XEmoGPTVideoCueProcessor(XEmoGPTCueProcessor):
         self.num_frames, self.max_text_tokens = num_frames, max_text_tokens
         super().__init__(image_processor, tokenizer)
 
-    def __call__(self, videos: Any = None, text: str | Sequence[str] | None = None, **_: Any) -> BatchFeature:
+    def __call__(
+        self, videos: Any = None, text: str | Sequence[str] | None = None, return_tensors: str = "pt"
+    ) -> BatchFeature:
         """Clips, paths or frames -> `pixel_values_videos` (N, num_frames, 3, H, W); texts: see `texts`."""
+        _only_tensors(return_tensors)
         data: dict[str, Any] = {}
         if videos is not None:
             data.update(
@@ -92,10 +95,11 @@ class XEmoGPTAudioCueProcessor(XEmoGPTCueProcessor):
         audio: Any = None,
         text: str | Sequence[str] | None = None,
         sampling_rate: int = 16000,
-        **_: Any,
+        return_tensors: str = "pt",
     ) -> BatchFeature:
         """Clips, paths or waveforms (L,) at `sampling_rate` -> `input_values` and `input_values_mask` (N, L), or
         `input_features` (N, mels, frames) and `input_features_mask`; texts: see `texts`."""
+        _only_tensors(return_tensors)
         data: dict[str, Any] = {}
         if audio is not None:
             clips = [self.read(clip, sampling_rate) for clip in ([audio] if is_path(audio) else audio)]
@@ -107,6 +111,11 @@ class XEmoGPTAudioCueProcessor(XEmoGPTCueProcessor):
     def read(self, audio: Any, sampling_rate: int = 16000) -> np.ndarray:
         """A path, or samples at `sampling_rate` -> float32 (L,) at the tower's rate, at most `max_audio_seconds`."""
         return read_waveform(audio, sampling_rate, self.sampling_rate, self.max_audio_seconds)
+
+
+def _only_tensors(return_tensors: str) -> None:
+    if return_tensors != "pt":
+        raise ValueError(f"return_tensors {return_tensors!r}: this processor makes PyTorch tensors, 'pt'")
 
 
 __all__ = ["XEmoGPTAudioCueProcessor", "XEmoGPTVideoCueProcessor"]

@@ -199,9 +199,11 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
         self, audio_features: torch.Tensor, mask: torch.Tensor | None, **seen: Any
     ) -> XEmoGPTAudioFeatures:
         hidden_states = self.audio_bridge(audio_features, mask)
+        mask = mask.to(hidden_states.device) if mask is not None else None  # parts may lie on several devices
         pooled, token_mask = pool_steps(hidden_states, mask, self.config.audio_pooling)
         projected = _project(self.audio_projector, pooled)
         if token_mask is not None:  # the projector's bias would otherwise fill the padding
+            token_mask = token_mask.to(projected.device)
             projected = projected * token_mask.unsqueeze(-1).to(projected.dtype)
         return XEmoGPTAudioFeatures(
             last_hidden_state=hidden_states,
@@ -286,6 +288,7 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
         rows, count = _flatten(features)
         rows = rows.to(inputs_embeds.device, inputs_embeds.dtype)
         num_placeholders = mask.sum()
+        count = count.to(mask.device) if isinstance(count, torch.Tensor) else count
         torch_compilable_check(
             num_placeholders == count,
             lambda: _mismatch(medium, num_placeholders, count),
@@ -323,7 +326,7 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("pass exactly one of input_ids and inputs_embeds")
-        features = dict(mm_encoder_outputs or {})
+        features = {medium: output for medium, output in (mm_encoder_outputs or {}).items() if output is not None}
         audio_inputs = dict(
             zip(AUDIO_INPUTS, (input_values, input_values_mask, input_features, input_features_mask), strict=True)
         )
@@ -348,7 +351,7 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
             if features.get(medium) is None:
                 continue
             token_id = getattr(self.config, f"{medium}_token_id")
-            mask = self.get_placeholder_mask(input_ids, inputs_embeds, token_id)
+            mask = self.get_placeholder_mask(input_ids, inputs_embeds, token_id).to(inputs_embeds.device)
             inputs_embeds = self._merge(inputs_embeds, mask, features[medium], medium)
             if modality_gates is not None:
                 gate = modality_gates[:, column].to(mask.device, torch.bool)
@@ -375,7 +378,7 @@ class XEmoGPTModel(XEmoGPTPreTrainedModel):
             use_cache=use_cache,
             **kwargs,
         )
-        pooled = {medium: output.pooler_output for medium, output in features.items() if output is not None}
+        pooled = {medium: output.pooler_output for medium, output in features.items()}
         return XEmoGPTModelOutputWithPast(
             last_hidden_state=outputs.last_hidden_state,
             past_key_values=outputs.past_key_values,

@@ -66,6 +66,7 @@ def encode_voices(
             mask = length_mask(lengths, outputs.last_hidden_state.shape[1])
     audio_features = outputs.last_hidden_state
     if mask is not None:
+        mask = mask.to(audio_features.device)
         audio_features = audio_features * mask.unsqueeze(-1).to(audio_features.dtype)
     return audio_features, mask, outputs
 

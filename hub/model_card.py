@@ -70,7 +70,8 @@ An XEmoGPT model (arXiv 2602.05496): it explains the emotion in a clip from visu
 
 {config.num_frames} frames per clip and one token per {steps}; towers: `{backbones["vision"].model_type}`,
 `{backbones["audio"].model_type}`; LLM: `{backbones["text"].model_type}`. The code in this folder is under the Apache
-License 2.0; the weights are under the licences of the models they come from.
+License 2.0; the weights are under the licences of the models they come from. The authors' release names none: ask them
+before you pass weights on that were converted from it.
 
 ```python
 from transformers import AutoModelForMultimodalLM, AutoProcessor

@@ -71,11 +71,15 @@ def explain(
     audios, subtitles = (
         _per_clip(value, len(videos), many, name) for value, name in ((audio, "audio"), (subtitle, "subtitle"))
     )
-    clips = [
-        each if isinstance(each, Clip) else Clip(each, sound, said, sampling_rate=sampling_rate)
-        for each, sound, said in zip(videos, audios, subtitles, strict=True)
-    ]
+    clips = []
+    for each, sound, said in zip(videos, audios, subtitles, strict=True):
+        if isinstance(each, Clip) and not (sound is None and said is None):
+            raise ValueError("audio or subtitle beside a Clip: put them into the Clip")
+        clips.append(each if isinstance(each, Clip) else Clip(each, sound, said, sampling_rate=sampling_rate))
     if isinstance(model, Explainer):
+        late = ("adapter", adapter), ("device", device), ("dtype", dtype), ("revision", revision)
+        if given := [name for name, value in (*late, ("model_kwargs", model_kwargs)) if value is not None]:
+            raise ValueError(f"{', '.join(given)}: this Explainer is loaded already; say so when it is made")
         explainer = model
     elif isinstance(model, tuple):
         more: dict[str, Any] = {"revision": revision, "model_kwargs": model_kwargs}

@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 import time
+import traceback
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -249,6 +250,7 @@ class Explainer:
             raise
         except Exception as error:  # whatever it is, it must not cost the other clips their answers
             if len(inputs) == 1:
+                _let_go(error)
                 return [error]
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -278,7 +280,8 @@ class Explainer:
         with torch.inference_mode(), _seeded(decoding.seed if decoding.do_sample else None, device):
             ids = self.model.generate(**batch, **arguments, streamer=streamer)
         ids = ids[:, batch["input_ids"].shape[1] :]
-        ends = torch.tensor(self.model.generation_config.eos_token_id or [], device=ids.device)
+        ends = self.model.generation_config.eos_token_id
+        ends = torch.tensor([] if ends is None else ends, device=ids.device)
         ended = torch.isin(ids, ends)  # (B, S)
         finished = ended.any(1).tolist()
         tokens = (ended.cumsum(1) - ended.long() == 0).sum(1).tolist()  # up to the first end, and with it
@@ -399,6 +402,13 @@ def sound_of(clip: Clip) -> float | None:
     elif clip.audio is not None and clip.audio is not False:
         return round(max(np.shape(sound)) / clip.sampling_rate, 3)
     return None
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Free what the frames of an error hold, a batch's memory on the device among it; where it arose stays told."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _home(model: Any) -> torch.device:

@@ -65,18 +65,23 @@ class Batcher:
 
     def _work(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: bool(self._waiting))
-                batch = self._take()
-            try:
-                answers = self._generate(batch)
-            except DeviceLost as error:
-                self.lost, answers = True, [error] * len(batch)
-            for each, answer in zip(batch, answers, strict=True):
-                if isinstance(answer, Exception):
-                    each.answer.set_exception(answer)
-                else:
-                    each.answer.set_result(answer)
+            self._answer(self._next())  # nothing of a batch is kept while the next one is waited for
+
+    def _next(self) -> list[_Waiting]:
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._waiting))
+            return self._take()
+
+    def _answer(self, batch: list[_Waiting]) -> None:
+        try:
+            answers = self._generate(batch)
+        except DeviceLost as error:
+            self.lost, answers = True, [error] * len(batch)
+        for each, answer in zip(batch, answers, strict=True):
+            if isinstance(answer, Exception):
+                each.answer.set_exception(answer)
+            else:
+                each.answer.set_result(answer)
 
     def _generate(self, batch: list[_Waiting]) -> list[Any]:
         return list(self.explainer.generate_each([each.inputs for each in batch], batch[0].decoding)) if batch else []

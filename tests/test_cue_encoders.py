@@ -104,6 +104,10 @@ def test_padded_texts_equal_texts_alone(video_folder: Path, audio_folder: Path) 
         both = encoder.get_sentence_features(**processor.texts(TEXTS))
         single = torch.cat([encoder.get_sentence_features(**processor.texts(text)) for text in TEXTS])
         torch.testing.assert_close(both, single, rtol=1e-4, atol=1e-5)
+        with pytest.raises(ValueError, match="makes PyTorch tensors"):
+            processor(text=TEXTS, return_tensors="np")
+        with pytest.raises(TypeError, match="truncation"):
+            processor(text=TEXTS, truncation=False)
     with pytest.raises(ValueError, match="text 1 is empty"):
         processor.texts(["sad", " "])
 

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import shutil
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -417,6 +418,43 @@ def test_model_that_answers_nothing_ends_the_run(
     assert [type(outcome) for outcome in outcomes] == [Rejection, Explanation]
     outcomes = failing(RuntimeError("broken"), length).explain_each(todo[::-1], decoding=Decoding(12), batch_size=1)
     assert [type(outcome) for outcome in outcomes] == [Explanation, Rejection]
+
+
+def test_an_error_holds_no_memory_of_its_batch(
+    hubert: Path, clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explainer = Explainer(hubert)
+    held: list[Any] = []
+
+    def full(**inputs: Any) -> Any:
+        cache = torch.zeros(8)
+        held.append(weakref.ref(cache))
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(explainer.model, "generate", full)
+    inputs = [explainer.prepare(Clip(clip), Question()) for clip in clips[:2]]
+    errors = explainer.generate_each(inputs, Decoding(2))
+    assert [type(error) for error in errors] == 2 * [torch.OutOfMemoryError]
+    assert len(held) == 3
+    assert not [each for each in held if each() is not None]
+    assert all(error.__traceback__ for error in errors if isinstance(error, Exception))
+
+
+def test_what_cannot_be_heeded_is_refused(hubert: Path, clips: list[Path]) -> None:
+    with pytest.raises(ValueError, match="beside a Clip"):
+        explain([Clip(clips[0])], subtitle=["Well."], model=hubert)
+    with pytest.raises(ValueError, match="adapter, dtype: this Explainer is loaded already"):
+        explain(clips[0], model=load_explainer(hubert), adapter="runs/mine", dtype="bfloat16")
+
+
+def test_an_end_token_of_id_zero_ends(hubert: Path, clips: list[Path]) -> None:
+    explainer = Explainer(hubert)
+    explainer.model.generation_config.eos_token_id = 0
+    inputs = [explainer.prepare(Clip(clips[0]), Question())]
+    with torch.no_grad():
+        explainer.model.lm_head.weight[1:] = explainer.model.lm_head.weight[:1]  # all alike: the first is taken
+    (answer,) = explainer.generate(inputs, Decoding(5))
+    assert (answer.finished, answer.tokens) == (True, 1)
 
 
 @pytest.mark.skipif(not hasattr(torch, "AcceleratorError"), reason="this torch has no such error")

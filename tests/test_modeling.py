@@ -187,6 +187,8 @@ def test_features_given_equal_raw_media_and_are_not_changed(folder: Path) -> Non
     for _ in range(2):  # generate adds the audio to a copy of its own
         model.generate(**text, **audio, mm_encoder_outputs=with_audio, max_new_tokens=2)
     assert set(with_audio) == {"video"}
+    with pytest.raises(ValueError, match="audio placeholders"):
+        model(**text, mm_encoder_outputs={"video": given["video"], "audio": None})
 
 
 @torch.no_grad()

@@ -50,6 +50,22 @@ def test_every_row_is_measured_in_tokens(place: Path, tmp_path: Path, kinds: lis
     }
 
 
+def test_a_template_whose_answers_are_not_found_is_refused(place: Path, tmp_path: Path) -> None:
+    processor = stage3_sft.load(arguments(place))[1]
+    processor.chat_template = processor.chat_template.replace("###Assistant: ", "###Helper: ")
+    row = next(
+        iter(instructions(EmotionSample.from_row(rows(place)[0]), ["reason"], ["en"], media=["visual", "audio"]))
+    )
+    with pytest.raises(ValueError, match=f"{row.id}: no answer is found"):
+        InstructionCollator(processor)([vars(row)])
+
+
+@pytest.mark.parametrize("setting", [{"chat_template_path": "my.jinja"}, {"max_length": 512}])
+def test_settings_that_would_be_overridden_are_refused(place: Path, tmp_path: Path, setting: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        stage3_sft.main(arguments(place), config(tmp_path, **setting))
+
+
 def test_a_weight_of_validation_is_refused(place: Path, tmp_path: Path) -> None:
     given = arguments(place)
     given.eval_data = [{"manifest": str(place / "train.jsonl"), "weight": 2}]

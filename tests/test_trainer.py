@@ -19,7 +19,7 @@ from xemogpt.train.alignment_start import AlignmentArguments
 from xemogpt.train.checkpoints import damage, last_whole_checkpoint, rows_digest
 from xemogpt.train.mixture import EpochSampler
 from xemogpt.train.run_card import write_run_card
-from xemogpt.train.trainer import CheckedTrainer, NotFiniteError, planned_steps
+from xemogpt.train.trainer import CheckedTrainer, NotFiniteError, fingerprints, planned_steps
 
 
 class Toy(nn.Module):
@@ -260,6 +260,17 @@ def test_full_disk_leaves_the_checkpoint_before_it(tmp_path: Path, monkeypatch: 
     again = trainer(tmp_path, save_total_limit=1)
     again.train(resume_from_checkpoint=last_whole_checkpoint(tmp_path))
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-12"]
+
+
+def test_fingerprints_see_every_bit_in_whatever_pieces() -> None:
+    layer = torch.nn.Linear(3000, 3000, dtype=torch.bfloat16)  # 18 MB: two pieces
+    before = fingerprints(layer)
+    assert all(torch.equal(before[name], again) for name, again in fingerprints(layer).items())
+    with torch.no_grad():
+        layer.weight[-1, -1] += 1
+    after = fingerprints(layer)
+    assert not torch.equal(before["weight"], after["weight"])
+    assert torch.equal(before["bias"], after["bias"])
 
 
 def test_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:

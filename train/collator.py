@@ -52,6 +52,11 @@ class InstructionCollator:
             conversations.append(self.conversation(row))
         batch = dict(self.tensors(rows, conversations))
         answer = batch.pop("assistant_masks").bool()
+        for row, marked in zip(rows, answer.any(1).tolist(), strict=True):
+            if not marked:
+                raise ValueError(
+                    f"{row['id']}: no answer is found in the prompt: train with the processor's own template"
+                )
         batch["labels"] = batch["input_ids"].masked_fill(~answer, -100)
         batch["modality_gates"] = torch.tensor([GATES[row["kind"]] if self.gating else (True, True) for row in rows])
         batch[IDS] = [row["id"] for row in rows]

@@ -133,6 +133,12 @@ def _check(arguments: Arguments, training: Any) -> None:
             "packing and padding_free are not possible: media and gates belong to the rows of a batch; use "
             "train_sampling_strategy: group_by_length to save padding"
         )
+    if training.chat_template_path is not None:
+        raise ValueError(
+            "chat_template_path is not possible: media and answers are found by the processor's own template"
+        )
+    if training.max_length not in (None, type(training).max_length):
+        raise ValueError(f"max_length {training.max_length}: no prompt is cut here, media would be lost; leave it out")
     if arguments.model_dtype != "float32" and not (training.bf16 or training.fp16):
         raise ValueError(
             f"model_dtype {arguments.model_dtype} with float32 trained weights needs autocast: set bf16: true"

@@ -47,6 +47,10 @@ DECISIVE = (
     "max_grad_norm",
     "bf16",
     "fp16",
+    "loss_type",
+    "label_smoothing_factor",
+    "neftune_noise_alpha",
+    "average_tokens_across_devices",
 )
 
 
@@ -326,7 +330,10 @@ def fingerprints(model: nn.Module) -> dict[str, torch.Tensor]:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             bits = shard(parameter).flatten().view(torch.uint8)
-            found[name] = (bits[::2].sum(dtype=torch.int64) * 65537 + bits.sum(dtype=torch.int64)).reshape(1)
+            total = torch.zeros(1, dtype=torch.int64, device=bits.device)
+            for piece in bits.split(1 << 24):  # a sum of bytes first makes eight of each
+                total += piece[::2].sum(dtype=torch.int64) * 65537 + piece.sum(dtype=torch.int64)
+            found[name] = total
     return found
 
 
