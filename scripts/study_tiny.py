@@ -23,7 +23,7 @@ from xemogpt.data.jsonl import read_rows
 from xemogpt.data.synth.cue_types import AUDIO, VISUAL
 from xemogpt.data.synth.exact import Truth, exact_cues, names_emotion, read_truth, says_conflict
 from xemogpt.data.synth.phrasing import parse_emotions, read_cues
-from xemogpt.data.synth.render import backdrop
+from xemogpt.data.synth.render import empty_room
 from xemogpt.data.synth.voice import RATE
 from xemogpt.eval.emocue_360.resampling import bootstrap_means, interval
 from xemogpt.inference.clips import Clip, gather_clips
@@ -48,8 +48,8 @@ def shuffled(clip: Clip) -> Clip:
 
 def nobody(clip: Clip) -> Clip:
     """The clip's sound with pictures of an empty room."""
-    room = np.rint(255 * np.clip(backdrop(zlib.crc32(clip.name.encode()), 128), 0, 1)).astype(np.uint8)
-    return replace(clip, video=np.repeat(room[None], 16, axis=0), audio=clip.video)
+    room = empty_room(zlib.crc32(clip.name.encode()), 128)
+    return replace(clip, video=np.stack([room] * 16), audio=clip.video)
 
 
 def silence(clip: Clip) -> Clip:

@@ -12,7 +12,7 @@ from xemogpt.data.synth.cue_types import AUDIO, VISUAL
 from xemogpt.data.synth.figure import Figure
 from xemogpt.data.synth.paragraph import Story, TypedCue, compose
 from xemogpt.data.synth.plan import Plan, Shown, draw_plan
-from xemogpt.data.synth.render import Pose, Stage, as_pose, backdrop
+from xemogpt.data.synth.render import Pose, Stage, as_pose, empty_room
 from xemogpt.data.synth.voice import RATE, Speech, speak
 from xemogpt.inputs_xemogpt import sample_indices
 
@@ -90,8 +90,7 @@ class Clip:
             finally:
                 stage.close()
         else:
-            empty = np.rint(255 * np.clip(backdrop(self.plan.scene.background, self.size), 0, 1))
-            pictures = np.repeat(empty[None].astype(np.uint8), len(which), axis=0)
+            pictures = np.stack([empty_room(self.plan.scene.background, self.size)] * len(which))
         noisy = pictures.astype(np.int16)
         for picture, index in zip(noisy, which.tolist(), strict=True):
             grain = np.random.default_rng([self.plan.seed, self.plan.index, 7, index]).standard_normal(

@@ -28,7 +28,8 @@ class TypedCue:
 class Story:
     """What an explanation is about: who, the cues, and which emotion each channel shows.
 
-    `face`, `voice` and `subtitle` may be empty: nobody in the picture, silence, nothing to read."""
+    `face`, `voice` and `subtitle` may be empty: nobody in the picture, silence, nothing to read.
+    """
 
     male: bool
     seconds: float

@@ -230,6 +230,11 @@ def _eyeball(iris: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray, 
     return ring.reshape(-1, 3), triangles, np.rint(255 * np.clip(colours, 0, 1)).astype(np.uint8).reshape(-1, 3)
 
 
+def empty_room(seed: int, size: int) -> np.ndarray:
+    """A background with nobody before it, uint8 (size, size, 3)."""
+    return np.rint(255 * np.clip(backdrop(seed, size), 0, 1)).astype(np.uint8)
+
+
 def backdrop(seed: int, size: int) -> np.ndarray:
     """A background out of focus, float (size, size, 3) in 0..1: a wall, patches, or upright stripes."""
     rng = np.random.default_rng([seed, 77])
