@@ -64,6 +64,22 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def hubert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random model whose audio tower is HuBERT."""
+    from tiny_model import make_tiny_model
+
+    return make_tiny_model(tmp_path_factory.mktemp("hubert") / "model")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Small clips that can be read."""
+    from small_clips import good_clips
+
+    return good_clips(tmp_path_factory.mktemp("clips"))
+
+
 @pytest.fixture(scope="session")
 def project_files() -> list[Path]:
     """Every file that git tracks or would track, relative to the root."""

@@ -30,11 +30,6 @@ from xemogpt.modeling_xemogpt import XEmoGPTForConditionalGeneration
 from xemogpt.processing_xemogpt import XEmoGPTVideoProcessor
 
 
-@pytest.fixture(scope="module")
-def hubert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("model") / "hubert")
-
-
 def load(folder: Path, **kwargs: Any) -> XEmoGPTForConditionalGeneration:
     return XEmoGPTForConditionalGeneration.from_pretrained(folder, **kwargs)
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from small_clips import bad_clips, good_clips
+from small_clips import bad_clips
 from tiny_model import audio_config, make_tiny_model, text_config, tiny_tokenizer, vision_config
 from transformers import (
     AutoModelForMultimodalLM,
@@ -32,11 +32,6 @@ COMMANDS = ["explain", "info", "convert-release", "compose", "tiny"]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return good_clips(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from small_clips import bad_clips, good_clips
+from small_clips import bad_clips
 from tiny_model import make_tiny_model
 from transformers import AutoModelForMultimodalLM, AutoProcessor, TextIteratorStreamer
 
@@ -31,16 +31,6 @@ SHORT = {"max_new_tokens": 12}
 @pytest.fixture(scope="module", params=["hubert", "whisper"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp(request.param) / "model", request.param)
-
-
-@pytest.fixture(scope="module")
-def hubert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("hubert") / "model")
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return good_clips(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture(scope="module")

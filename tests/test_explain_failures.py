@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from small_clips import good_clips
-from tiny_model import make_tiny_model
 
 from xemogpt.inference.clips import Clip
 from xemogpt.inference.explain import explain, load_explainer
@@ -17,16 +15,6 @@ from xemogpt.inference.explainer import Explainer
 from xemogpt.inference.explanation import Decoding, Explanation, Question, Rejection
 
 SHORT = {"max_new_tokens": 12}
-
-
-@pytest.fixture(scope="module")
-def hubert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("hubert") / "model")
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return good_clips(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture

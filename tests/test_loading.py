@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from small_clips import good_clips
 from tiny_inputs import frames, voice
 from tiny_model import make_tiny_model
 from transformers import AutoModelForMultimodalLM, AutoProcessor
@@ -23,11 +22,6 @@ PARTS = ("vision_tower", "audio_tower", "video_bridge", "audio_bridge", "video_p
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("made") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return good_clips(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture

@@ -27,11 +27,6 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return make_tiny_model(tmp_path_factory.mktemp("model") / "tiny", audio=audio, text=text)
 
 
-@pytest.fixture(scope="module")
-def hubert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("model") / "hubert")
-
-
 def load(folder: Path, **kwargs: Any) -> XEmoGPTForConditionalGeneration:
     return XEmoGPTForConditionalGeneration.from_pretrained(folder, **kwargs)
 

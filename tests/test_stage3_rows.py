@@ -53,9 +53,7 @@ def test_every_row_is_measured_in_tokens(place: Path, tmp_path: Path, kinds: lis
 def test_a_template_whose_answers_are_not_found_is_refused(place: Path, tmp_path: Path) -> None:
     processor = stage3_sft.load(arguments(place))[1]
     processor.chat_template = processor.chat_template.replace("###Assistant: ", "###Helper: ")
-    row = next(
-        iter(instructions(EmotionSample.from_row(rows(place)[0]), ["reason"], ["en"], media=["visual", "audio"]))
-    )
+    row = next(instructions(EmotionSample.from_row(rows(place)[0]), ["reason"], ["en"], media=["visual", "audio"]))
     with pytest.raises(ValueError, match=f"{row.id}: no answer is found"):
         InstructionCollator(processor)([vars(row)])
 

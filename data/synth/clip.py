@@ -40,9 +40,9 @@ class Clip:
         words = len(plan.sentence.split())
         spoken = speak(plan.sentence, plan.voice, settings, int(rng.integers(2**31)), int(rng.integers(1, words)))
         lead, tail = int(rng.uniform(0.1, 0.6) * RATE), int(rng.uniform(0.5, 1.1) * RATE)
-        silent = 0 if plan.voice_emotion else len(spoken.sound)
-        room = 10 ** (-56 / 20) * self._rng(4).standard_normal(lead + silent + tail).astype(np.float32)
-        if silent:
+        quiet = lead + tail if plan.voice_emotion else lead + len(spoken.sound) + tail
+        room = 10 ** (-56 / 20) * self._rng(4).standard_normal(quiet).astype(np.float32)
+        if not plan.voice_emotion:
             return Speech(room)
         spans = {name: (a + lead / RATE, b + lead / RATE) for name, (a, b) in spoken.spans.items()}
         return Speech(np.concatenate([room[:lead], spoken.sound, room[lead:]]), spans)
